@@ -1,0 +1,388 @@
+//! What was typed, in order. Pure: nothing is opened, looked up or judged by its meaning.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use thiserror::Error;
+
+use crate::options::{self, WORDS};
+use crate::path::Quoted;
+use std::os::unix::ffi::OsStrExt;
+
+/// Why the command line is not one of ours.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum CliError {
+    /// An option that does not exist.
+    #[error("unknown option {}", Quoted(.0.as_bytes()))]
+    UnknownOption(String),
+    /// An option without its value, or with one of two.
+    #[error("option {0} is not complete")]
+    Incomplete(String),
+    /// A value for an option that takes none.
+    #[error("option {0} takes no value")]
+    NoValue(String),
+    /// What else clap may find wrong.
+    #[error("{0}")]
+    Other(String),
+    /// Neither `run` nor `build`.
+    #[error("unknown action {}", Quoted(.0.as_bytes()))]
+    UnknownAction(OsString),
+    /// Nothing but options.
+    #[error("no action given: run or build")]
+    NoAction,
+}
+
+/// One option, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// `--rootfs DIR`
+    Rootfs(OsString),
+    /// `-C DIR`
+    Directory(OsString),
+    /// `--map SRC DST`
+    Map(OsString, OsString),
+    /// `--vol SRC DST`
+    Vol(OsString, OsString),
+    /// `--here`
+    Here,
+    /// `--tmpfs OPT DST`
+    Tmpfs(OsString, OsString),
+    /// `--env NAME VALUE`
+    SetEnv(OsString, OsString),
+    /// `-E NAME`
+    UnsetEnv(OsString),
+}
+
+/// `run` or `build`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The root is read-only.
+    Run,
+    /// The root is as writable as it is for the caller.
+    Build,
+}
+
+/// The command line, split into its parts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cli {
+    /// Every option in the order given, wherever it stood.
+    pub choices: Vec<Choice>,
+    /// The action.
+    pub action: Result<Action, CliError>,
+    /// The command and its words; none means a shell.
+    pub command: Vec<OsString>,
+}
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// To run something.
+    Start(Cli),
+    /// To print this, and nothing else.
+    Print(String),
+}
+
+/// Splits the words after the program's own name.
+///
+/// The action is judged last: `-v /a:/b run sh` swallows it, and the two-word hint for that says
+/// more than "unknown action".
+pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
+    let Place {
+        mut choices,
+        rest,
+        print,
+    } = Place::parse(words)?;
+    if let Some(text) = print {
+        return Ok(Parsed::Print(text));
+    }
+    let mut rest = rest.into_iter();
+    let action = match rest.next() {
+        None => Err(CliError::NoAction),
+        Some(word) if word == "run" => Ok(Action::Run),
+        Some(word) if word == "build" => Ok(Action::Build),
+        Some(word) => Err(CliError::UnknownAction(word)),
+    };
+    if action.is_err() {
+        return Ok(Parsed::Start(Cli {
+            choices,
+            action,
+            command: Vec::new(),
+        }));
+    }
+    let Place {
+        choices: later,
+        rest: command,
+        print,
+    } = Place::parse(rest.collect())?;
+    if let Some(text) = print {
+        return Ok(Parsed::Print(text));
+    }
+    choices.extend(later);
+    Ok(Parsed::Start(Cli {
+        choices,
+        action,
+        command,
+    }))
+}
+
+/// One of the two places where options may stand, and what follows it.
+struct Place {
+    choices: Vec<Choice>,
+    rest: Vec<OsString>,
+    print: Option<String>,
+}
+
+impl Place {
+    fn parse(words: Vec<OsString>) -> Result<Self, CliError> {
+        // The usual case behind the action, and worth a parser's time.
+        if words
+            .first()
+            .is_some_and(|word| !word.as_bytes().starts_with(b"-"))
+        {
+            return Ok(Self {
+                choices: Vec::new(),
+                rest: words,
+                print: None,
+            });
+        }
+        let mut command = options::command();
+        let matches = command
+            .try_get_matches_from_mut(words)
+            .map_err(|error| explain(&error))?;
+        let print = if matches.get_flag("help") {
+            Some(command.render_help().to_string())
+        } else if matches.get_flag("version") {
+            Some(command.render_version())
+        } else {
+            None
+        };
+        let rest = matches
+            .get_many::<OsString>(WORDS)
+            .unwrap_or_default()
+            .cloned()
+            .collect();
+        Ok(Self {
+            choices: choices(&matches),
+            rest,
+            print,
+        })
+    }
+}
+
+/// The options in command-line order, whatever their kind: clap keeps each kind by itself.
+fn choices(matches: &ArgMatches) -> Vec<Choice> {
+    let mut found = Vec::new();
+    let mut pairs = |name: &str, choice: fn(OsString, OsString) -> Choice| {
+        for (place, values) in occurrences(matches, name) {
+            if let [first, second] = values.as_slice() {
+                found.push((place, choice(first.clone(), second.clone())));
+            }
+        }
+    };
+    pairs("map", Choice::Map);
+    pairs("vol", Choice::Vol);
+    pairs("tmpfs", Choice::Tmpfs);
+    pairs("env", Choice::SetEnv);
+    let mut singles = |name: &str, choice: fn(OsString) -> Choice| {
+        for (place, values) in occurrences(matches, name) {
+            found.extend(values.into_iter().map(|value| (place, choice(value))));
+        }
+    };
+    singles("rootfs", Choice::Rootfs);
+    singles("directory", Choice::Directory);
+    singles("unset", Choice::UnsetEnv);
+    if matches.get_flag("here") {
+        found.extend(matches.index_of("here").map(|place| (place, Choice::Here)));
+    }
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, choice)| choice).collect()
+}
+
+/// Each time that an option was given: the place of its first value, and its values.
+fn occurrences(matches: &ArgMatches, name: &str) -> Vec<(usize, Vec<OsString>)> {
+    let values = matches
+        .get_occurrences::<OsString>(name)
+        .unwrap_or_default();
+    let mut places = matches.indices_of(name).unwrap_or_default();
+    let mut found = Vec::new();
+    for values in values {
+        let values: Vec<OsString> = values.cloned().collect();
+        if let Some(first) = places.by_ref().take(values.len()).min() {
+            found.push((first, values));
+        }
+    }
+    found
+}
+
+/// clap's error in one line of our own.
+fn explain(error: &clap::Error) -> CliError {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => option.clone(),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => CliError::UnknownOption(option),
+        ErrorKind::WrongNumberOfValues | ErrorKind::InvalidValue => CliError::Incomplete(option),
+        ErrorKind::TooManyValues => CliError::NoValue(option),
+        kind => CliError::Other(kind.to_string()),
+    }
+}
+
+/// Is this docker's `a:b` or `A=B`, where selfdock takes two words?
+pub fn is_joined(word: &OsStr, joint: u8) -> bool {
+    word.as_bytes().contains(&joint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn started(line: &str) -> Cli {
+        match parse(words(line)) {
+            Ok(Parsed::Start(cli)) => cli,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn two(choice: fn(OsString, OsString) -> Choice, first: &str, second: &str) -> Choice {
+        choice(first.into(), second.into())
+    }
+
+    #[test]
+    fn options_stand_before_and_after_the_action_and_keep_their_order() {
+        let expected = [
+            two(Choice::Map, "a", "/b"),
+            two(Choice::Vol, "c", "/d"),
+            two(Choice::Tmpfs, "size=1k", "/t"),
+            Choice::Here,
+            two(Choice::Map, "e", "/f"),
+            Choice::Rootfs("x".into()),
+            two(Choice::SetEnv, "N", "V"),
+            Choice::UnsetEnv("M".into()),
+            Choice::Directory("/w".into()),
+        ];
+        for line in [
+            "-m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w run sh -c -m",
+            "run -m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w sh -c -m",
+            "-m a /b --vol c /d --tmpfs size=1k /t run --here -m e /f --rootfs x --env N V -E M -C /w -- sh -c -m",
+            "-m a /b -v c /d -t size=1k /t -- run --here -m e /f -r x -e N V -E M -C /w -- sh -c -m",
+        ] {
+            let cli = started(line);
+            assert_eq!(cli.choices, expected, "{line}");
+            assert_eq!(cli.action, Ok(Action::Run));
+            assert_eq!(cli.command, words("sh -c -m"), "{line}");
+        }
+    }
+
+    #[test]
+    fn from_the_command_on_every_word_is_its_own() {
+        for (line, command) in [
+            ("run ls --rootfs /x", "ls --rootfs /x"),
+            ("run -- --rootfs /x", "--rootfs /x"),
+            ("-- run -- -- x", "-- x"),
+            ("run a -- b", "a -- b"),
+            ("run run build", "run build"),
+            ("run -", "-"),
+            ("run", ""),
+            ("run --", ""),
+            ("run --here", ""),
+        ] {
+            assert_eq!(started(line).command, words(command), "{line}");
+        }
+        let cli = parse(vec!["build".into(), "".into(), "".into()]);
+        let Ok(Parsed::Start(cli)) = cli else {
+            panic!("{cli:?}")
+        };
+        assert_eq!((cli.action, cli.command.len()), (Ok(Action::Build), 2));
+    }
+
+    #[test]
+    fn a_value_is_the_next_word_whatever_it_looks_like() {
+        let cli = started("-e CFLAGS -O2 -m -m -- -E -x run true");
+        let expected = [
+            two(Choice::SetEnv, "CFLAGS", "-O2"),
+            two(Choice::Map, "-m", "--"),
+            Choice::UnsetEnv("-x".into()),
+        ];
+        assert_eq!(cli.choices, expected);
+    }
+
+    #[test]
+    fn bytes_that_are_not_unicode_survive() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = OsString::from_vec(b"/\xff".to_vec());
+        let line = vec![
+            "-m".into(),
+            odd.clone(),
+            odd.clone(),
+            "run".into(),
+            odd.clone(),
+        ];
+        let Ok(Parsed::Start(cli)) = parse(line) else {
+            panic!()
+        };
+        assert_eq!(cli.choices, [Choice::Map(odd.clone(), odd.clone())]);
+        assert_eq!(cli.command, [odd]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, expected) in [
+            ("--rootf x run", CliError::UnknownOption("--rootf".into())),
+            ("-x run", CliError::UnknownOption("-x".into())),
+            ("-m", CliError::Incomplete("--map <SRC> <DST>".into())),
+            ("-m a", CliError::Incomplete("--map <SRC> <DST>".into())),
+            (
+                "--map=a b run",
+                CliError::Incomplete("--map <SRC> <DST>".into()),
+            ),
+            ("-C", CliError::Incomplete("-C <DIR>".into())),
+            ("--here=yes run", CliError::NoValue("--here".into())),
+        ] {
+            assert_eq!(parse(words(line)), Err(expected), "{line}");
+        }
+        for (line, expected) in [
+            ("", CliError::NoAction),
+            ("--here", CliError::NoAction),
+            ("--", CliError::NoAction),
+            ("start sh", CliError::UnknownAction("start".into())),
+            ("Run sh", CliError::UnknownAction("Run".into())),
+            ("ru sh", CliError::UnknownAction("ru".into())),
+        ] {
+            assert_eq!(started(line).action, Err(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_asked_for_anywhere_before_the_command() {
+        for line in ["-h", "--help", "run -h", "-m a /b build --help sh"] {
+            let Ok(Parsed::Print(text)) = parse(words(line)) else {
+                panic!("{line}")
+            };
+            assert!(text.contains("Usage: selfdock [OPTIONS] run"), "{text}");
+            for option in [
+                "--rootfs",
+                "-C ",
+                "--map",
+                "--vol",
+                "--here",
+                "--tmpfs",
+                "--env",
+                "-E ",
+                "--help",
+                "--version",
+            ] {
+                assert!(text.contains(option), "{option} is not in the help");
+            }
+        }
+        let version = format!("selfdock {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(parse(words("-V")), Ok(Parsed::Print(version.clone())));
+        assert_eq!(parse(words("run --version")), Ok(Parsed::Print(version)));
+        assert_eq!(started("run sh -h").command, words("sh -h"));
+    }
+}

@@ -1,0 +1,188 @@
+//! The command: where it starts, where it is found, and exec. Nothing is privileged any more.
+
+use std::ffi::{CStr, CString};
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::caller::Caller;
+use crate::environment::Environment;
+use crate::path::{InstancePath, Quoted};
+use crate::request::Program;
+use crate::sys::fs::{self, Stat};
+use crate::sys::privilege::Renounced;
+use crate::sys::process;
+
+/// What a missing PATH means: as with execvp(3).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+/// What runs a script without `#!`, and is the shell of those who have none.
+const SHELL: &CStr = c"/bin/sh";
+
+/// Why the command does not run.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The directory of `-C`: openat2(2), fchdir(2).
+    #[error("cannot change to directory {path}: {}", errno.desc())]
+    Directory {
+        /// DIR.
+        path: InstancePath,
+        /// The kernel's word.
+        errno: Errno,
+    },
+    /// There is no such file.
+    #[error("cannot run {}: {}", Quoted(.0.to_bytes()), Errno::ENOENT.desc())]
+    NotFound(CString),
+    /// There is one, but execve(2) refused it.
+    #[error("cannot run {}: {}", Quoted(name.to_bytes()), errno.desc())]
+    NotExecutable {
+        /// The command's name as given.
+        name: CString,
+        /// The kernel's word; `ENOENT` means its interpreter or loader.
+        errno: Errno,
+    },
+}
+
+/// Where the command came to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Where it was asked to.
+    AsAsked,
+    /// In `/`, since the caller's directory is not visible inside.
+    InRoot,
+}
+
+/// Goes to the directory of `-C`; else to the caller's own, if the very same directory is visible
+/// at the same path. The process is in the root directory already.
+pub fn enter_directory(
+    renounced: &Renounced,
+    wanted: Option<InstancePath>,
+    caller: &Caller<'_>,
+) -> Result<Start, CommandError> {
+    if let Some(path) = wanted {
+        let entered = fs::open_working_dir(renounced, path.as_c_str())
+            .and_then(|dir| process::change_dir(renounced, &dir));
+        return match entered {
+            Ok(()) => Ok(Start::AsAsked),
+            Err(errno) => Err(CommandError::Directory { path, errno }),
+        };
+    }
+    let Some((path, stat)) = &caller.directory else {
+        return Ok(Start::InRoot);
+    };
+    let entered = fs::open_working_dir(renounced, path.as_c_str()).and_then(|dir| {
+        if !Stat::of(&dir)?.is_same_file(stat) {
+            return Err(Errno::ENOENT);
+        }
+        process::change_dir(renounced, &dir)
+    });
+    Ok(if entered.is_ok() {
+        Start::AsAsked
+    } else {
+        Start::InRoot
+    })
+}
+
+/// Executes the program, and comes back only if that is impossible.
+pub fn execute(renounced: &Renounced, program: Program, environment: &Environment) -> CommandError {
+    let (name, arguments) = match program {
+        Program::Words(name, arguments) => (name, arguments),
+        Program::Shell => {
+            let own = environment.get(b"SHELL").filter(|shell| !shell.is_empty());
+            (own.unwrap_or(SHELL).to_owned(), Vec::new())
+        }
+    };
+    let mut args = vec![name.clone()];
+    args.extend(arguments);
+    let path = environment
+        .get(b"PATH")
+        .map_or(DEFAULT_PATH, CStr::to_bytes);
+    let mut refusal = None;
+    for candidate in candidates(&name, path) {
+        match attempt(renounced, &candidate, &args, environment) {
+            Attempt::Absent => {}
+            // Remembered, and the search goes on: perhaps a later one can be executed.
+            Attempt::Refused(errno @ (Errno::EACCES | Errno::ENOENT)) => {
+                refusal.get_or_insert(errno);
+            }
+            Attempt::Refused(errno) => return CommandError::NotExecutable { name, errno },
+        }
+    }
+    match refusal {
+        Some(errno) => CommandError::NotExecutable { name, errno },
+        None => CommandError::NotFound(name),
+    }
+}
+
+/// Every path that `name` may mean, in order. An empty part of PATH is the current directory.
+fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {
+    let bytes = name.to_bytes();
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    if bytes.contains(&b'/') {
+        return vec![name.to_owned()];
+    }
+    let directories = path.split(|byte| *byte == b':');
+    let candidates = directories.map(|directory| match directory {
+        b"" => bytes.to_vec(),
+        _ => [directory, b"/", bytes].concat(),
+    });
+    candidates
+        .filter_map(|candidate| CString::new(candidate).ok())
+        .collect()
+}
+
+/// What became of one candidate.
+enum Attempt {
+    /// No file is there.
+    Absent,
+    /// A file is there.
+    Refused(Errno),
+}
+
+fn attempt(
+    renounced: &Renounced,
+    candidate: &CStr,
+    args: &[CString],
+    environment: &Environment,
+) -> Attempt {
+    match process::execute(renounced, candidate, args, environment.entries()) {
+        Errno::ENOENT if fs::exists(renounced, candidate) => Attempt::Refused(Errno::ENOENT),
+        Errno::ENOENT
+        | Errno::ENOTDIR
+        | Errno::ENAMETOOLONG
+        | Errno::ENODEV
+        | Errno::ESTALE
+        | Errno::ETIMEDOUT => Attempt::Absent,
+        // A script without `#!`: as execvp(3), but with the words on the heap, not on the stack.
+        Errno::ENOEXEC => {
+            let mut words = vec![SHELL, candidate];
+            words.extend(args.iter().skip(1).map(CString::as_c_str));
+            process::execute(renounced, SHELL, &words, environment.entries());
+            Attempt::Refused(Errno::ENOEXEC)
+        }
+        errno => Attempt::Refused(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_in_every_part_of_path() {
+        for (name, path, expected) in [
+            (c"sh", "/bin:/usr/bin", &["/bin/sh", "/usr/bin/sh"][..]),
+            (c"sh", "", &["sh"]),
+            (c"sh", ":/bin:", &["sh", "/bin/sh", "sh"]),
+            (c"sh", "relative", &["relative/sh"]),
+            (c"./sh", "/bin", &["./sh"]),
+            (c"/", "/bin", &["/"]),
+            (c"", "/bin", &[]),
+        ] {
+            let found: Vec<_> = candidates(name, path.as_bytes());
+            let found: Vec<_> = found.iter().map(|path| path.to_str().unwrap()).collect();
+            assert_eq!(found, expected, "{name:?} in {path}");
+        }
+    }
+}

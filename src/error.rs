@@ -1,0 +1,138 @@
+//! Everything that can end a start: one line for a person, at most one hint, one exit status.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::command::CommandError;
+use crate::exit;
+use crate::instance::InstanceError;
+use crate::own::OwnError;
+use crate::path::Quoted;
+use crate::place::PlaceError;
+use crate::plan::PlanError;
+use crate::request::RequestError;
+use crate::sys::privilege::PrivilegeError;
+use crate::sys::process::SplitError;
+use crate::sys::unprivileged::Cause;
+
+/// Why there is no command running.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The program was started without a name of its own: execve(2) with an empty argv.
+    #[error("started without arguments")]
+    NoArguments,
+    /// The command line.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// `run` alone, and nobody to type into a shell.
+    #[error("no command given")]
+    NoCommand,
+    /// The set-user-id bit had no effect.
+    #[error("cannot get privilege: {0}")]
+    Unprivileged(Cause),
+    /// Privilege could not be shelved, raised or renounced.
+    #[error("cannot use privilege: {0}")]
+    Privilege(#[from] PrivilegeError),
+    /// `/proc` is missing, or not a proc filesystem; `ENODEV` for the latter.
+    #[error("cannot use /proc: {}", .0.desc())]
+    Procfs(Errno),
+    /// The inherited descriptors could not be listed or restricted.
+    #[error("cannot restrict the inherited descriptors: {}", .0.desc())]
+    Descriptors(Errno),
+    /// setrlimit(2), RLIMIT_NOFILE.
+    #[error("cannot make room for descriptors: {}", .0.desc())]
+    DescriptorLimit(Errno),
+    /// Our own file and the terminal.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// unshare(2), CLONE_NEWPID.
+    #[error("cannot make a pid namespace: {}", .0.desc())]
+    PidNamespace(Errno),
+    /// unshare(2), CLONE_NEWNS.
+    #[error("cannot make a mount namespace: {}", .0.desc())]
+    MountNamespace(Errno),
+    /// fork(2) and what belongs to it.
+    #[error("cannot start a process: {0}")]
+    Split(#[from] SplitError),
+    /// A path that the caller named.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A tree that does not fit.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The command itself.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// waitid(2), sigwaitinfo(2), close_range(2).
+    #[error("cannot supervise the command: {}", .0.desc())]
+    Supervise(Errno),
+}
+
+impl Error {
+    /// The exit status that tells a program which kind it is.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Command(CommandError::NotFound(_)) => exit::NOT_FOUND,
+            Self::Command(CommandError::NotExecutable { .. }) => exit::NOT_EXECUTABLE,
+            _ => exit::CANNOT,
+        }
+    }
+
+    /// What the person may do about it, if that is known.
+    pub fn hint(&self) -> Option<String> {
+        let known = match self {
+            Self::Request(error) => return error.hint(),
+            Self::Unprivileged(cause) => cause.hint(),
+            Self::NoCommand => "without a terminal, name the command: selfdock run CMD",
+            Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
+            Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
+            Self::PidNamespace(Errno::ENOSPC) => {
+                "too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"
+            }
+            Self::MountNamespace(Errno::ENOSPC) => {
+                "user.max_mnt_namespaces or fs.mount-max is reached"
+            }
+            Self::Split(SplitError::Kernel {
+                call: "fork",
+                errno: Errno::EAGAIN,
+            }) => "the limit of processes is reached: ulimit -u",
+            Self::Plan(PlanError::Private(Errno::EINVAL))
+            | Self::Instance(InstanceError::Enter(PlaceError::Attach(Errno::EINVAL))) => {
+                "selfdock does not work in a chroot, nor on an initial ramfs"
+            }
+            Self::Plan(PlanError::NowhereHere) => "change to a directory that exists",
+            Self::Plan(PlanError::Unbindable { .. }) => {
+                "what it hides would show; map a directory on another mount"
+            }
+            Self::Instance(InstanceError::Place { target, error, .. }) => {
+                return place_hint(target.as_c_str(), error);
+            }
+            Self::Command(CommandError::NotExecutable {
+                errno: Errno::ENOENT,
+                ..
+            }) => "the file is there, but the interpreter that it asks for is not",
+            _ => return None,
+        };
+        Some(known.to_owned())
+    }
+}
+
+fn place_hint(target: &CStr, error: &PlaceError) -> Option<String> {
+    let target = Quoted(target.to_bytes());
+    match error {
+        PlaceError::Lookup(Errno::ENOENT) => Some(format!(
+            "{target} must exist in the root filesystem; nothing is created there"
+        )),
+        PlaceError::Kind {
+            is_source_dir: true,
+        } => Some(format!("the source is a directory, and {target} is not")),
+        PlaceError::Kind {
+            is_source_dir: false,
+        } => Some(format!("{target} is a directory, and the source is not")),
+        PlaceError::IsRoot => Some("use --rootfs for another root directory".to_owned()),
+        PlaceError::Attach(Errno::ENOSPC) => Some("fs.mount-max is reached".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,71 @@
+//! The parent: it forwards signals, waits, and tells how the command ended. It has renounced all
+//! privilege, holds no descriptor of the caller's, and stays in the caller's mount namespace.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::sys::descriptor;
+use crate::sys::privilege::Renounced;
+use crate::sys::process::{Arrival, Child, Ending, next_signal};
+use crate::sys::procfs::Procfs;
+
+/// Waits for the command, and passes on every signal that comes meanwhile.
+///
+/// Descriptors 0 to 2 are closed at once: a reader of the command's output must see end-of-file
+/// when the command closes it, and there is nothing left to say here.
+pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Result<Ending, Errno> {
+    descriptor::close_all_but(&[&child.pidfd, &child.life, procfs.fd()])?;
+    let mut fate = None;
+    loop {
+        let arrival = match next_signal() {
+            Err(Errno::EINTR) => continue,
+            arrival => arrival?,
+        };
+        if arrival.signal == libc::SIGCHLD {
+            if let Some(ending) = child.ended()? {
+                return Ok(fate.map_or(ending, Ending::Signaled));
+            }
+            continue;
+        }
+        if !is_from_terminal(arrival) {
+            // ESRCH: it has just ended, and the next SIGCHLD says so.
+            let _ = child.send(renounced, arrival.signal);
+        }
+        if terminates(arrival.signal) && procfs.is_deaf_to(renounced, child.pid, arrival.signal) {
+            // Pid 1 of a pid namespace is spared what would end any other process, so ^C and
+            // timeout(1) would do nothing: what the kernel does not do is done here.
+            let _ = child.send(renounced, libc::SIGKILL);
+            fate = Some(arrival.signal);
+        }
+    }
+}
+
+/// Did the terminal send it to its whole foreground group, hence to the command as well?
+fn is_from_terminal(arrival: Arrival) -> bool {
+    arrival.is_from_kernel
+        && matches!(
+            arrival.signal,
+            libc::SIGHUP
+                | libc::SIGINT
+                | libc::SIGQUIT
+                | libc::SIGTSTP
+                | libc::SIGTTIN
+                | libc::SIGTTOU
+                | libc::SIGCONT
+                | libc::SIGWINCH
+        )
+}
+
+/// Does it end a process that does not care? See signal(7).
+fn terminates(signal: libc::c_int) -> bool {
+    !matches!(
+        signal,
+        libc::SIGCHLD
+            | libc::SIGCONT
+            | libc::SIGURG
+            | libc::SIGWINCH
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+    )
+}

@@ -1,0 +1,226 @@
+//! Where the program begins: before libc, and then at the C `main`.
+//!
+//! libc's start-up opens `/dev/null` or `/dev/full` by path for a closed descriptor 0 to 2, with
+//! whatever rights the process has then: in a root that the caller shaped, that is root for
+//! anybody. So the ELF entry point (`-Wl,-e`, see build.rs) is our own. It gives up the user id
+//! and plugs the closed descriptors, without a path, and only then jumps to libc's `_start`.
+//!
+//! The plugs are close-on-exec: the command sees those descriptors closed, as its caller wanted.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use crate::exit::CANNOT;
+
+// prctl(PR_SET_KEEPCAPS, 1): or the next call would empty the permitted set as well.
+// setresuid(r, r, r) to the real uid: empties the effective set.
+// Then for 0 to 2: where fcntl(F_GETFD) says EBADF, epoll_create1 must return that very number.
+// Whatever fails: exit_group(124). Nothing can be said, standard error may not exist.
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".pushsection .text.selfdock_entry,\"ax\",@progbits",
+    ".globl selfdock_entry",
+    ".type selfdock_entry,@function",
+    "selfdock_entry:",
+    "mov r12, rdx", // the System V ABI passes a function for atexit in rdx
+    "mov eax, {prctl}",
+    "mov edi, {keepcaps}",
+    "mov esi, 1",
+    "xor edx, edx",
+    "xor r10d, r10d",
+    "xor r8d, r8d",
+    "syscall",
+    "test rax, rax",
+    "jnz 4f",
+    "mov eax, {getuid}",
+    "syscall",
+    "mov edi, eax",
+    "mov esi, eax",
+    "mov edx, eax",
+    "mov eax, {setresuid}",
+    "syscall",
+    "test rax, rax",
+    "jnz 4f",
+    "xor ebx, ebx",
+    "2:",
+    "mov eax, {fcntl}",
+    "mov edi, ebx",
+    "mov esi, {getfd}",
+    "syscall",
+    "cmp rax, -{ebadf}",
+    "jne 3f",
+    "mov eax, {epoll_create1}",
+    "mov edi, {cloexec}",
+    "syscall",
+    "cmp rax, rbx",
+    "jne 4f",
+    "3:",
+    "inc ebx",
+    "cmp ebx, 3",
+    "jb 2b",
+    "mov rdx, r12",
+    "jmp _start",
+    "4:",
+    "mov eax, {exit_group}",
+    "mov edi, {cannot}",
+    "syscall",
+    "ud2",
+    ".size selfdock_entry, . - selfdock_entry",
+    ".popsection",
+    prctl = const libc::SYS_prctl,
+    keepcaps = const libc::PR_SET_KEEPCAPS,
+    getuid = const libc::SYS_getuid,
+    setresuid = const libc::SYS_setresuid,
+    fcntl = const libc::SYS_fcntl,
+    getfd = const libc::F_GETFD,
+    ebadf = const libc::EBADF,
+    epoll_create1 = const libc::SYS_epoll_create1,
+    cloexec = const libc::EPOLL_CLOEXEC,
+    exit_group = const libc::SYS_exit_group,
+    cannot = const CANNOT,
+);
+
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".pushsection .text.selfdock_entry,\"ax\",@progbits",
+    ".globl selfdock_entry",
+    ".type selfdock_entry,@function",
+    "selfdock_entry:",
+    "mov x19, x0", // the procedure call standard passes a function for atexit in x0
+    "mov x8, {prctl}",
+    "mov x0, {keepcaps}",
+    "mov x1, 1",
+    "mov x2, 0",
+    "mov x3, 0",
+    "mov x4, 0",
+    "svc 0",
+    "cbnz x0, 4f",
+    "mov x8, {getuid}",
+    "svc 0",
+    "mov x1, x0",
+    "mov x2, x0",
+    "mov x8, {setresuid}",
+    "svc 0",
+    "cbnz x0, 4f",
+    "mov x20, 0",
+    "2:",
+    "mov x0, x20",
+    "mov x1, {getfd}",
+    "mov x8, {fcntl}",
+    "svc 0",
+    "cmn x0, {ebadf}",
+    "b.ne 3f",
+    "mov x0, {cloexec}",
+    "mov x8, {epoll_create1}",
+    "svc 0",
+    "cmp x0, x20",
+    "b.ne 4f",
+    "3:",
+    "add x20, x20, 1",
+    "cmp x20, 3",
+    "b.lo 2b",
+    "mov x0, x19",
+    "b _start",
+    "4:",
+    "mov x8, {exit_group}",
+    "mov x0, {cannot}",
+    "svc 0",
+    "brk 1",
+    ".size selfdock_entry, . - selfdock_entry",
+    ".popsection",
+    prctl = const libc::SYS_prctl,
+    keepcaps = const libc::PR_SET_KEEPCAPS,
+    getuid = const libc::SYS_getuid,
+    setresuid = const libc::SYS_setresuid,
+    fcntl = const libc::SYS_fcntl,
+    getfd = const libc::F_GETFD,
+    ebadf = const libc::EBADF,
+    epoll_create1 = const libc::SYS_epoll_create1,
+    cloexec = const libc::EPOLL_CLOEXEC,
+    exit_group = const libc::SYS_exit_group,
+    cannot = const CANNOT,
+);
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("selfdock has no entry point for this architecture, and must not start without one");
+
+/// Defines the C `main` of the program.
+///
+/// A C `main` and not Rust's: the runtime of `std` opens `/dev/null` by path and leaves SIGPIPE
+/// ignored, and its `args` are empty under musl in a static program with an entry of its own.
+#[macro_export]
+macro_rules! c_main {
+    () => {
+        #[unsafe(no_mangle)]
+        extern "C" fn main(
+            argc: ::core::ffi::c_int,
+            argv: *const *const ::core::ffi::c_char,
+        ) -> ::core::ffi::c_int {
+            // SAFETY: libc calls `main` once, with the vectors that the kernel laid out.
+            let start = unsafe { $crate::sys::entry::Start::read(argc, argv) };
+            $crate::run(&start).into()
+        }
+    };
+}
+
+/// What the kernel handed over at exec: the words and the environment, byte for byte.
+#[derive(Debug)]
+pub struct Start {
+    /// Every word of the command line, the program's own name first; may be empty.
+    pub args: Vec<&'static CStr>,
+    /// Every string of the environment, in order, duplicates and oddities included.
+    pub environment: Vec<&'static CStr>,
+}
+
+impl Start {
+    /// Reads the words from `argv`, and the environment from the memory behind the last of them.
+    ///
+    /// Not from `environ`: of a setuid program's, glibc takes out `TMPDIR`, `LD_LIBRARY_PATH` and
+    /// others before `main`, but it only moves pointers. The strings stay where the kernel put
+    /// them, between the last word and the string that `AT_EXECFN` points to.
+    /// Source: `create_elf_tables()` and `bprm_execve()` in Linux `fs/`.
+    ///
+    /// # Safety
+    ///
+    /// `argc` and `argv` are those that libc passed to `main`, unchanged.
+    pub unsafe fn read(argc: c_int, argv: *const *const c_char) -> Self {
+        let mut args = Vec::new();
+        for index in 0..usize::try_from(argc).unwrap_or(0) {
+            // SAFETY: `index` is below `argc`, so it is within the vector of `argc` pointers.
+            let word = unsafe { argv.add(index) };
+            // SAFETY: as above; the kernel has written a pointer there.
+            let word = unsafe { word.read() };
+            // SAFETY: each of the `argc` pointers leads to a NUL-terminated string on the stack,
+            // which lives as long as the process and is never written to.
+            args.push(unsafe { CStr::from_ptr(word) });
+        }
+        // SAFETY: getauxval only reads the vector that libc has saved.
+        let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+        let environment = match args.last() {
+            // SAFETY: from the end of the last word to AT_EXECFN's string lies the environment.
+            Some(last) => unsafe {
+                strings_between(last.to_bytes_with_nul().as_ptr_range().end.addr(), end)
+            },
+            None => Vec::new(),
+        };
+        Self { args, environment }
+    }
+}
+
+/// The NUL-terminated strings that lie end to end from the address `begin` up to `end`.
+///
+/// # Safety
+///
+/// The whole range is readable for as long as the process lives, and its last byte is NUL.
+unsafe fn strings_between(begin: usize, end: usize) -> Vec<&'static CStr> {
+    let mut strings = Vec::new();
+    let mut next = begin;
+    while next < end {
+        let string = std::ptr::with_exposed_provenance::<c_char>(next);
+        // SAFETY: `next` is below `end`, and behind a NUL or at `begin`: a string begins there,
+        // and the range's last byte ends it.
+        let string = unsafe { CStr::from_ptr(string) };
+        next = string.to_bytes_with_nul().as_ptr_range().end.addr();
+        strings.push(string);
+    }
+    strings
+}

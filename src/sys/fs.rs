@@ -1,0 +1,229 @@
+//! Files: opening what the caller names, with the caller's own rights, and asking about it.
+//!
+//! What looks a path up takes `&Shelved`, so that it cannot run while privilege is raised. A path
+//! is looked up once; everything after that goes by the descriptor.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use libc::c_int;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+
+use super::privilege::{Renounced, Shelved};
+
+/// How often a lookup is tried again that a rename made uncertain: `EAGAIN` of openat2(2).
+const LOOKUP_TRIES: usize = 128;
+
+/// Opens what the caller names, whatever its kind, as a mere place: `O_PATH`.
+///
+/// As a directory first, since `O_PATH` alone does not trigger an automount
+/// (`follow_automount()` in Linux `fs/namei.c`). Never through a magic link of procfs: those lead
+/// where no path of the caller's leads, `ELOOP`.
+pub fn open_place(shelved: &Shelved, path: &CStr) -> Result<OwnedFd, Errno> {
+    match open_dir(shelved, path) {
+        Err(Errno::ENOTDIR) => lookup(
+            AT_FDCWD,
+            path,
+            OFlag::O_PATH,
+            ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        ),
+        opened => opened,
+    }
+}
+
+/// Opens a directory that the caller names as a mere place.
+pub fn open_dir(_: &Shelved, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    lookup(AT_FDCWD, path, flags, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens the place of a path in which no link of any kind may occur.
+pub fn open_without_links(_: &Shelved, path: &CStr) -> Result<OwnedFd, Errno> {
+    lookup(
+        AT_FDCWD,
+        path,
+        OFlag::O_PATH,
+        ResolveFlag::RESOLVE_NO_SYMLINKS,
+    )
+}
+
+/// Opens the place that `path` names if `root` is taken for the root directory.
+///
+/// Absolute links and `..` stay inside.
+pub fn open_in_root(_: &Shelved, root: &OwnedFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    lookup(root.as_fd(), path, OFlag::O_PATH, resolve)
+}
+
+/// Opens the place that `path` names below `dir`, on the same mount and through no link.
+pub fn open_beneath(_: &Shelved, dir: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    lookup(dir, path, OFlag::O_PATH | OFlag::O_NOFOLLOW, resolve)
+}
+
+/// Opens the directory that the command shall start in, when nothing is privileged any more.
+pub fn open_working_dir(_: &Renounced, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    lookup(AT_FDCWD, path, flags, ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+fn lookup(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve);
+    for _ in 1..LOOKUP_TRIES {
+        match openat2(dir, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            opened => return opened,
+        }
+    }
+    openat2(dir, path, how)
+}
+
+/// What a descriptor leads to, in the kernel's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Number of the mount, as in the first field of `mountinfo`.
+    pub mount_id: u64,
+    /// Is it the root of that mount?
+    pub is_mount_root: bool,
+    /// Device of the filesystem, major and minor.
+    pub device: (u32, u32),
+    /// Inode number, unique on its device.
+    pub inode: u64,
+    /// Kind and permissions: `S_IFMT` and octal bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Number of names; 0 is a file that was removed.
+    pub links: u32,
+    /// Of a device node: which device, major and minor.
+    pub special: (u32, u32),
+}
+
+impl Stat {
+    /// Asks about `fd`: statx(2) with an empty path, Linux 5.8 for the mount's number.
+    pub fn of(fd: impl AsFd) -> Result<Self, Errno> {
+        Self::at(fd.as_fd().as_raw_fd())
+    }
+
+    /// Asks about the current directory, whether or not it can be searched or named.
+    pub fn of_current_dir() -> Result<Self, Errno> {
+        Self::at(libc::AT_FDCWD)
+    }
+
+    fn at(fd: c_int) -> Result<Self, Errno> {
+        let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+        let flags = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
+        let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
+        let (path, buffer) = (c"".as_ptr(), answer.as_mut_ptr());
+        // SAFETY: `path` is a NUL-terminated literal; the kernel writes one `struct statx` into
+        // `buffer`, which is one; with an empty path `fd` is only looked at.
+        let status = unsafe { libc::syscall(libc::SYS_statx, fd, path, flags, mask, buffer) };
+        Errno::result(status)?;
+        // SAFETY: zeroed and then filled in; every field is an integer, for which zero is a value.
+        let answer = unsafe { answer.assume_init() };
+        if answer.stx_mask & libc::STATX_MNT_ID == 0 {
+            return Err(Errno::ENOSYS);
+        }
+        let is_mount_root = answer.stx_attributes & (libc::STATX_ATTR_MOUNT_ROOT as u64) != 0;
+        Ok(Self {
+            mount_id: answer.stx_mnt_id,
+            is_mount_root,
+            device: (answer.stx_dev_major, answer.stx_dev_minor),
+            inode: answer.stx_ino,
+            mode: u32::from(answer.stx_mode),
+            uid: answer.stx_uid,
+            links: answer.stx_nlink,
+            special: (answer.stx_rdev_major, answer.stx_rdev_minor),
+        })
+    }
+
+    /// Is it of this kind, one of `S_IFDIR`, `S_IFREG` and so on?
+    pub fn is(&self, kind: libc::mode_t) -> bool {
+        self.mode & libc::S_IFMT == kind
+    }
+
+    /// Is it a directory?
+    pub fn is_dir(&self) -> bool {
+        self.is(libc::S_IFDIR)
+    }
+
+    /// Is it the very same file, wherever it is mounted?
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// Is it on a proc filesystem?
+pub fn is_on_procfs(fd: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// Is it on a mount from which nothing can be executed?
+pub fn is_noexec(fd: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatvfs(fd)?.flags().contains(FsFlags::ST_NOEXEC))
+}
+
+/// Is it on a mount where set-user-id bits and file capabilities mean nothing?
+pub fn is_nosuid(fd: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatvfs(fd)?.flags().contains(FsFlags::ST_NOSUID))
+}
+
+/// Is the directory empty, and may the caller see that? `EACCES` if not.
+pub fn is_empty_dir(_: &Shelved, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let readable = openat(dir, c".", flags, Mode::empty())?;
+    for entry in Dir::from_fd(readable)?.iter() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The path of the current directory, or `None` if it has none here: deleted, or out of reach.
+///
+/// The bare system call: libc's `getcwd` would go looking for the directory itself.
+pub fn current_dir() -> Option<std::ffi::CString> {
+    let mut buffer = vec![0_u8; libc::PATH_MAX as usize];
+    let (start, size) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: the kernel writes at most `size` bytes from `start`, and `buffer` has that many.
+    let status = unsafe { libc::syscall(libc::SYS_getcwd, start, size) };
+    Errno::result(status).ok()?;
+    let path = CStr::from_bytes_until_nul(&buffer).ok()?;
+    path.to_bytes().starts_with(b"/").then(|| path.to_owned())
+}
+
+/// Makes the directory `name` in a tmpfs of our own.
+pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    nix::sys::stat::mkdirat(own, name, Mode::from_bits_truncate(0o755))
+}
+
+/// Makes the empty file `name` in a tmpfs of our own, for something to be mounted on it.
+pub fn create_file(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    openat(own, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// Makes the link `name` to `destination` in a tmpfs of our own.
+pub fn create_link(own: &OwnedFd, name: &CStr, destination: &CStr) -> Result<(), Errno> {
+    nix::unistd::symlinkat(destination, own, name)
+}
+
+/// Is there a file of this name, executable or not?
+pub fn exists(_: &Renounced, path: &CStr) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::F_OK).is_ok()
+}

@@ -1,0 +1,264 @@
+//! What happens to privilege: it is shelved, raised for a few lines, and renounced.
+//!
+//! The only code that changes ids, capabilities or the dumpable flag, and each change is read back:
+//! a filter of the caller's may let a call return 0 and do nothing. No path is looked up here.
+//! The wrong orders do not compile; each stands beside a right one that does:
+//!
+//! ```
+//! # use selfdock::sys::{fs, mount, privilege::{Raised, Renounced, Shelved}};
+//! fn open_then_mount(mut shelved: Shelved) {
+//!     let dir = fs::open_dir(&shelved, c"/").unwrap();
+//!     let raised = shelved.raise().unwrap();
+//!     let _ = mount::clone_tree(&raised, &dir, mount::Depth::One);
+//!     drop(raised);
+//!     let _: Renounced = shelved.renounce().unwrap();
+//! }
+//! ```
+//! A path is not looked up while privilege is raised:
+//! ```compile_fail,E0502
+//! # use selfdock::sys::{fs, privilege::Shelved};
+//! fn open_raised(mut shelved: Shelved) {
+//!     let raised = shelved.raise().unwrap();
+//!     let _ = fs::open_dir(&shelved, c"/");
+//!     drop(raised);
+//! }
+//! ```
+//! Nothing is raised twice:
+//! ```compile_fail,E0499
+//! # use selfdock::sys::privilege::Shelved;
+//! fn raise_twice(mut shelved: Shelved) {
+//!     let first = shelved.raise().unwrap();
+//!     let second = shelved.raise().unwrap();
+//!     drop((first, second));
+//! }
+//! ```
+//! Nothing is renounced while it is raised:
+//! ```compile_fail,E0505
+//! # use selfdock::sys::privilege::Shelved;
+//! fn renounce_raised(mut shelved: Shelved) {
+//!     let raised = shelved.raise().unwrap();
+//!     let _ = shelved.renounce();
+//!     drop(raised);
+//! }
+//! ```
+//! Nothing is raised after it was renounced:
+//! ```compile_fail,E0382
+//! # use selfdock::sys::privilege::Shelved;
+//! fn raise_renounced(mut shelved: Shelved) {
+//!     let _ = shelved.renounce();
+//!     let _ = shelved.raise();
+//! }
+//! ```
+//! No other thread ever has it:
+//! ```compile_fail,E0277
+//! # use selfdock::sys::privilege::Shelved;
+//! fn give_away(shelved: Shelved) {
+//!     std::thread::spawn(move || drop(shelved));
+//! }
+//! ```
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use caps::Capability;
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{getresgid, getresuid};
+use thiserror::Error;
+
+use super::capability::{self, Sets, mask};
+
+/// The one capability that the work needs.
+const WORK: u64 = mask(Capability::CAP_SYS_ADMIN);
+/// Taken along where it is at hand, for cutting the bounding set and for nothing else.
+const CUT: u64 = mask(Capability::CAP_SETPCAP);
+
+/// What stays in the bounding set of a command whose caller is not root: what a nested selfdock
+/// needs, CAP_SYS_CHROOT for entering an instance included.
+const BOUNDING_OF_USERS: u64 = WORK | CUT | mask(Capability::CAP_SYS_CHROOT);
+/// What stays for root, who gets the whole bounding set back at exec: what building a root
+/// filesystem needs, and nothing that undoes an instance or reaches a device or the kernel.
+/// Not CAP_DAC_READ_SEARCH: with `open_by_handle_at(2)` it reaches every file of a filesystem.
+const BOUNDING_OF_ROOT: u64 = mask(Capability::CAP_CHOWN)
+    | mask(Capability::CAP_DAC_OVERRIDE)
+    | mask(Capability::CAP_FOWNER)
+    | mask(Capability::CAP_FSETID)
+    | mask(Capability::CAP_KILL)
+    | mask(Capability::CAP_SETGID)
+    | mask(Capability::CAP_SETUID)
+    | mask(Capability::CAP_SETFCAP)
+    | mask(Capability::CAP_SYS_CHROOT);
+
+/// Why privilege could not be had, used or given up.
+#[derive(Debug, Error)]
+pub enum PrivilegeError {
+    /// The program was started without CAP_SYS_ADMIN: not installed setuid, or not honoured.
+    #[error("CAP_SYS_ADMIN is missing")]
+    Missing,
+    /// Installed set-group-id, or started by such a program: groups are none of our business.
+    #[error("the real, effective and saved group ids differ")]
+    MixedGroups,
+    /// The real, effective and saved user ids differ after the entry point made them one.
+    #[error("the real, effective and saved user ids differ")]
+    MixedUsers,
+    /// A second token was asked for in the same process.
+    #[error("it is held already")]
+    Held,
+    /// A call reported success, but what it was to set reads differently.
+    #[error("{0} did not take effect")]
+    Ineffective(&'static str),
+    /// The bounding set of a root caller cannot be cut, for want of CAP_SETPCAP.
+    #[error("cannot reduce the capability bounding set: CAP_SETPCAP is missing")]
+    Uncut,
+    /// A system call failed: capset(2), prctl(2).
+    #[error("{call}: {}", errno.desc())]
+    Kernel {
+        /// The call that failed.
+        call: &'static str,
+        /// The kernel's word.
+        errno: Errno,
+    },
+}
+
+/// Names the call in which the kernel said no.
+fn failed(call: &'static str) -> impl Fn(Errno) -> PrivilegeError {
+    move |errno| PrivilegeError::Kernel { call, errno }
+}
+
+/// Privilege at rest: every id is the caller's, one capability is permitted, none is effective.
+///
+/// The kernel answers this process as it answers the caller. Not Clone, not Send, made once.
+#[derive(Debug)]
+pub struct Shelved {
+    permitted: u64,
+    _one_thread: PhantomData<*const ()>,
+}
+
+/// Privilege in use: CAP_SYS_ADMIN is effective while this lives, and no path can be looked up.
+#[derive(Debug)]
+pub struct Raised<'a> {
+    shelved: &'a Shelved,
+}
+
+/// Proof that every capability is gone for good.
+#[derive(Debug)]
+pub struct Renounced(());
+
+impl Shelved {
+    /// Shelves what the entry point kept: see `sys/entry.rs`.
+    ///
+    /// Whatever the outcome, no capability but CAP_SYS_ADMIN and CAP_SETPCAP is left, and none is
+    /// effective. Dumpable goes off last, since each change of credentials sets it anew
+    /// (`commit_creds()` in Linux `kernel/cred.c`); from then on no other process of the caller's
+    /// may trace this one, nor look at its descriptors.
+    pub fn acquire() -> Result<Self, PrivilegeError> {
+        static HELD: AtomicBool = AtomicBool::new(false);
+        if HELD.swap(true, Ordering::Relaxed) {
+            return Err(PrivilegeError::Held);
+        }
+        let held = Sets::read().map_err(failed("capget"))?.permitted;
+        let permitted = if held & WORK == 0 {
+            0
+        } else {
+            held & (WORK | CUT)
+        };
+        set(permitted, 0)?;
+        if permitted == 0 {
+            return Err(PrivilegeError::Missing);
+        }
+        hide_from_tracers()?;
+        let uid = getresuid().map_err(failed("getresuid"))?;
+        if uid.effective != uid.real || uid.saved != uid.real {
+            return Err(PrivilegeError::MixedUsers);
+        }
+        let gid = getresgid().map_err(failed("getresgid"))?;
+        if gid.effective != gid.real || gid.saved != gid.real {
+            return Err(PrivilegeError::MixedGroups);
+        }
+        Ok(Self {
+            permitted,
+            _one_thread: PhantomData,
+        })
+    }
+
+    /// Is the caller root, for whom no boundary is promised?
+    pub fn is_root(&self) -> bool {
+        nix::unistd::getuid().is_root()
+    }
+
+    /// Makes CAP_SYS_ADMIN effective for as long as the answer lives.
+    pub fn raise(&mut self) -> Result<Raised<'_>, PrivilegeError> {
+        let raised = Raised { shelved: self };
+        set(self.permitted, WORK)?;
+        Ok(raised)
+    }
+
+    /// Gives everything up for ever, in the process that will execute the command.
+    ///
+    /// The bounding set is cut as well: for root it is the only thing that holds after exec, for
+    /// others it is a second wall behind nosuid. Root without the means to cut it is refused.
+    pub fn renounce(self) -> Result<Renounced, PrivilegeError> {
+        let root = self.is_root();
+        let keep = if root {
+            BOUNDING_OF_ROOT
+        } else {
+            BOUNDING_OF_USERS
+        };
+        if self.permitted & CUT != 0 {
+            set(self.permitted, CUT)?;
+            capability::cut_bounding_set(keep).map_err(failed("prctl"))?;
+        }
+        // Defence in depth for others, so a container without CAP_SETPCAP will do; for root the wall.
+        if root && capability::bounding_set() & !keep != 0 {
+            return Err(PrivilegeError::Uncut);
+        }
+        self.forget()
+    }
+
+    /// Gives everything up for ever, in the process that only waits.
+    ///
+    /// It will execute nothing, so no_new_privs costs it nothing.
+    pub fn renounce_waiting(self) -> Result<Renounced, PrivilegeError> {
+        prctl::set_no_new_privs().map_err(failed("prctl"))?;
+        self.forget()
+    }
+
+    fn forget(self) -> Result<Renounced, PrivilegeError> {
+        set(0, 0)?;
+        hide_from_tracers()?;
+        Ok(Renounced(()))
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        if set(self.shelved.permitted, 0).is_err() {
+            // Going on would look paths up with privilege. There is nobody to tell.
+            std::process::abort();
+        }
+    }
+}
+
+/// Sets the permitted and the effective set, empties the inheritable one, and reads all three back.
+fn set(permitted: u64, effective: u64) -> Result<(), PrivilegeError> {
+    let wanted = Sets {
+        permitted,
+        effective,
+        inheritable: 0,
+    };
+    wanted.write().map_err(failed("capset"))?;
+    if Sets::read().map_err(failed("capget"))? != wanted {
+        return Err(PrivilegeError::Ineffective("capset"));
+    }
+    Ok(())
+}
+
+/// Turns the dumpable flag off: prctl(2), PR_SET_DUMPABLE.
+fn hide_from_tracers() -> Result<(), PrivilegeError> {
+    prctl::set_dumpable(false).map_err(failed("prctl"))?;
+    match prctl::get_dumpable() {
+        Ok(false) => Ok(()),
+        // EINVAL: nix knows 0 and 1, the kernel 2 (readable by root only) as well.
+        _ => Err(PrivilegeError::Ineffective("prctl(PR_SET_DUMPABLE)")),
+    }
+}

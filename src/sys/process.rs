@@ -1,0 +1,297 @@
+//! Processes: namespaces, fork, signals, waiting, exec.
+
+use std::convert::Infallible;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::unistd::{ForkResult, getpid, pipe2};
+use thiserror::Error;
+
+use super::new_descriptor;
+use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
+
+/// Children of this process will be in a new pid namespace, the first of them as its pid 1.
+///
+/// Errors: `ENOSPC` at the 33rd level, or at `user.max_pid_namespaces`.
+/// Source: `create_pid_namespace()` in Linux `kernel/pid_namespace.c`.
+pub fn unshare_pid_namespace(_: &Raised<'_>) -> Result<(), Errno> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWPID)
+}
+
+/// Moves this process to a copy of its mount namespace.
+///
+/// Errors: `ENOSPC` at `user.max_mnt_namespaces` or `fs.mount-max`.
+pub fn unshare_mount_namespace(_: &Raised<'_>) -> Result<(), Errno> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+}
+
+/// Which side of the fork this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The waiting parent; all privilege is gone.
+    Supervisor(Child, Renounced),
+    /// Pid 1 of the new pid namespace, with what the parent had.
+    Pid1(Shelved),
+}
+
+/// Why there are not two processes now.
+#[derive(Debug, Error)]
+pub enum SplitError {
+    /// A system call failed: fork(2), pipe2(2), pidfd_open(2), sigaction(2), prctl(2).
+    #[error("{call}: {}", errno.desc())]
+    Kernel {
+        /// The call that failed.
+        call: &'static str,
+        /// The kernel's word. `EAGAIN` of fork: RLIMIT_NPROC.
+        errno: Errno,
+    },
+    /// The parent could not give its privilege up.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    /// The parent died before the child could tie its life to the parent's.
+    #[error("the supervisor died")]
+    Orphaned,
+}
+
+fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
+    move |errno| SplitError::Kernel { call, errno }
+}
+
+/// Ties the life of a nested selfdock, pid 1 of the outer instance, to its supervisor's.
+///
+/// The outer selfdock did so already, but exec of a set-user-id program undoes that.
+pub fn die_with_parent_if_pid_1() -> Result<(), Errno> {
+    if getpid().as_raw() == 1 {
+        die_with_parent()
+    } else {
+        Ok(())
+    }
+}
+
+/// Forks: a plain fork(2), without CLONE_VM, so that neither side can reach the other's memory.
+///
+/// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
+/// that ends; the parent comes back with every signal blocked, the child with the caller's mask.
+pub fn split(shelved: Shelved) -> Result<Side, SplitError> {
+    let signals = Signals::block().map_err(failed("sigprocmask"))?;
+    let (alive, life) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
+    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
+        ForkResult::Parent { child } => {
+            let pidfd = open_pidfd(child.as_raw()).map_err(failed("pidfd_open"))?;
+            let renounced = shelved.renounce_waiting()?;
+            Ok(Side::Supervisor(
+                Child {
+                    pid: child.as_raw(),
+                    pidfd,
+                    life,
+                },
+                renounced,
+            ))
+        }
+        ForkResult::Child => {
+            drop(life);
+            die_with_parent().map_err(failed("prctl"))?;
+            // Closed with the parent's other files, and that is before the kernel looks for
+            // children to kill: open here means that the signal is still to come.
+            if has_hung_up(&alive).map_err(failed("poll"))? {
+                return Err(SplitError::Orphaned);
+            }
+            signals.restore().map_err(failed("sigprocmask"))?;
+            Ok(Side::Pid1(shelved))
+        }
+    }
+}
+
+/// This process gets SIGKILL when its parent ends: PR_SET_PDEATHSIG.
+///
+/// Survives exec, but neither that of a set-user-id program nor a change of credentials.
+fn die_with_parent() -> Result<(), Errno> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
+}
+
+fn has_hung_up(reader: &OwnedFd) -> Result<bool, Errno> {
+    let mut question = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut question, PollTimeout::ZERO)? != 0)
+}
+
+/// The signal state of the caller, set aside while selfdock has its own.
+struct Signals {
+    mask: SigSet,
+    of_child: SigAction,
+}
+
+impl Signals {
+    /// Blocks every signal, and lets children become zombies even if the caller ignores SIGCHLD.
+    fn block() -> Result<Self, Errno> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: installs no handler, so there is no function that could be unsafe to run.
+        let of_child = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &default) }?;
+        let mut mask = SigSet::empty();
+        let all = SigSet::all();
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut mask))?;
+        Ok(Self { mask, of_child })
+    }
+
+    /// Gives back what `block` took.
+    fn restore(&self) -> Result<(), Errno> {
+        // SAFETY: exec has reset every handler, so what was there is "default" or "ignore".
+        unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &self.of_child) }?;
+        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)
+    }
+}
+
+/// The command's process, as its supervisor holds it.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number in the supervisor's pid namespace, for reading about it only.
+    pub pid: i32,
+    /// What signals go through: never the number, which may be another's by then.
+    pub pidfd: OwnedFd,
+    /// Its other end tells the child that the parent is alive.
+    pub life: OwnedFd,
+}
+
+impl Child {
+    /// Sends `signal`: pidfd_send_signal(2), Linux 5.1. `ESRCH` if the process has ended.
+    pub fn send(&self, _: &Renounced, signal: c_int) -> Result<(), Errno> {
+        let pidfd = self.pidfd.as_raw_fd();
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: `pidfd` is open as long as `self`; a null pointer asks for the usual siginfo.
+        let status =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, no_info, 0) };
+        Errno::result(status).map(drop)
+    }
+
+    /// How the process ended, or `None` if it has not: waitid(2).
+    pub fn ended(&self) -> Result<Option<Ending>, Errno> {
+        let pidfd = self.pidfd.as_raw_fd().cast_unsigned();
+        let flags = libc::WEXITED | libc::WNOHANG;
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        let buffer = info.as_mut_ptr();
+        // SAFETY: `pidfd` is open as long as `self`; the kernel writes one `siginfo_t` at most.
+        let status = unsafe { libc::waitid(libc::P_PIDFD, pidfd, buffer, flags) };
+        Errno::result(status)?;
+        // SAFETY: zeroed and perhaps filled in; every field is an integer, zero is a value for it.
+        let info = unsafe { info.assume_init() };
+        // SAFETY: waitid fills in the SIGCHLD fields, or leaves the zeroes.
+        let status = unsafe { info.si_status() };
+        Ok(match info.si_code {
+            // Of the status that a process gives, the kernel keeps eight bits.
+            libc::CLD_EXITED => Some(Ending::Exited((status & 0xff) as u8)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Some(Ending::Signaled(status)),
+            _ => None,
+        })
+    }
+}
+
+fn open_pidfd(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes numbers only.
+    new_descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Signaled(c_int),
+}
+
+/// A signal that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Its number.
+    pub signal: c_int,
+    /// Did the kernel send it: a terminal to its whole foreground group, say?
+    pub is_from_kernel: bool,
+}
+
+/// Waits for the next signal, every one of them being blocked: sigwaitinfo(2).
+pub fn next_signal() -> Result<Arrival, Errno> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let (all, buffer) = (SigSet::all(), info.as_mut_ptr());
+    // SAFETY: `all` outlives the call, and the kernel writes one `siginfo_t` into `buffer`.
+    let status = unsafe { libc::sigwaitinfo(all.as_ref(), buffer) };
+    let signal = Errno::result(status)?;
+    // SAFETY: zeroed and then filled in; every field is an integer, for which zero is a value.
+    let info = unsafe { info.assume_init() };
+    Ok(Arrival {
+        signal,
+        is_from_kernel: info.si_code == libc::SI_KERNEL,
+    })
+}
+
+/// Dies of `signal`, without a core dump. Comes back if it is pid 1, which cannot.
+///
+/// Whatever fails here, the caller of this function exits with 128 and the number instead.
+pub fn die_of(signal: c_int) {
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // SAFETY: installs no handler, so there is no function that could be unsafe to run.
+    let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
+    let _ = unsafe { libc::raise(signal) };
+    let mut only = *SigSet::empty().as_ref();
+    // SAFETY: `only` is a valid set, of our own.
+    let _ = unsafe { libc::sigaddset(&raw mut only, signal) };
+    // SAFETY: `only` outlives the call; the old mask is not asked for.
+    let _ = unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
+}
+
+/// Ends the process at once: no destructor and no handler of atexit(3) runs.
+pub fn exit(status: u8) -> ! {
+    // SAFETY: takes a number, and does not come back.
+    unsafe { libc::_exit(c_int::from(status)) }
+}
+
+/// A soft RLIMIT_NOFILE that is raised, within the caller's own hard limit, until it is put back.
+#[derive(Debug)]
+pub struct DescriptorLimit(Option<(u64, u64)>);
+
+impl DescriptorLimit {
+    /// Makes room for `count` descriptors beside the few that are always open, if there is none
+    /// and may be.
+    pub fn make_room(count: usize) -> Result<Self, Errno> {
+        const ALWAYS: usize = 64;
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let wanted = u64::try_from(count + ALWAYS).unwrap_or(hard).min(hard);
+        if count == 0 || wanted <= soft {
+            return Ok(Self(None));
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        Ok(Self(Some((soft, hard))))
+    }
+
+    /// Puts the caller's limit back.
+    pub fn restore(self) -> Result<(), Errno> {
+        match self.0 {
+            Some((soft, hard)) => setrlimit(Resource::RLIMIT_NOFILE, soft, hard),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Goes to the directory `dir`. `EACCES` if the caller may not search it.
+pub fn change_dir(_: &Renounced, dir: impl AsFd) -> Result<(), Errno> {
+    nix::unistd::fchdir(dir)
+}
+
+/// Executes `program`: execve(2). Comes back with the reason only.
+pub fn execute(
+    _: &Renounced,
+    program: &CStr,
+    args: &[impl AsRef<CStr>],
+    environment: &[impl AsRef<CStr>],
+) -> Errno {
+    let Err(errno) = nix::unistd::execve(program, args, environment) as Result<Infallible, Errno>;
+    errno
+}

@@ -1,0 +1,135 @@
+//! A /proc that cannot lie: what the kernel says about this process itself.
+//!
+//! Inside an instance the caller may have mapped anything anywhere, so `/proc` is proven first:
+//! its root must be inode 1 of a proc filesystem, and nothing is looked up across a mount below it.
+//! It may belong to an outer pid namespace; `self` is this process in every one that knows it.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+
+use super::fs::{Stat, is_on_procfs, open_without_links};
+use super::mount::clone_magic_link;
+use super::privilege::{Raised, Renounced, Shelved};
+
+/// Inode number of the root of every procfs: `PROC_ROOT_INO` in Linux `fs/proc/internal.h`.
+const ROOT_INODE: u64 = 1;
+
+/// A proven proc filesystem.
+#[derive(Debug)]
+pub struct Procfs(OwnedFd);
+
+impl Procfs {
+    /// Opens `/proc` and proves it. `ENODEV` if it is something else.
+    pub fn open(shelved: &Shelved) -> Result<Self, Errno> {
+        let root = open_without_links(shelved, c"/proc")?;
+        if !is_on_procfs(&root)? || Stat::of(&root)?.inode != ROOT_INODE {
+            return Err(Errno::ENODEV);
+        }
+        Ok(Self(root))
+    }
+
+    /// The descriptor of its root, for what must not close it.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// The numbers of the open descriptors, those of this reading excepted.
+    ///
+    /// A loop up to RLIMIT_NOFILE would miss those above a limit that was lowered since.
+    pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
+        let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let ours = [self.0.as_raw_fd(), dir.as_raw_fd()];
+        let mut numbers = Vec::new();
+        for entry in Dir::from_fd(dir)?.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            if let Ok(number) = name.parse()
+                && !ours.contains(&number)
+            {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// What the kernel calls the file behind the descriptor `number`: a path, or `kind:[detail]`.
+    pub fn name_of_descriptor(&self, number: RawFd) -> Result<Vec<u8>, Errno> {
+        let link = CString::new(format!("self/fd/{number}")).map_err(|_| Errno::EINVAL)?;
+        Ok(self.read_link(&link)?.into_bytes())
+    }
+
+    /// The mount table of this process's namespace, in the form of proc_pid_mountinfo(5).
+    pub fn mount_table(&self) -> Result<Vec<u8>, Errno> {
+        self.read(c"self/mountinfo")
+    }
+
+    /// The path by which the running program was found.
+    pub fn path_of_program(&self) -> Result<CString, Errno> {
+        self.read_link(c"self/exe")
+    }
+
+    /// Clones the single-file mount of the running program. Only possible in the mount namespace
+    /// in which it was started: `EINVAL` after an unshare(2).
+    pub fn clone_program(&self, raised: &Raised<'_>) -> Result<OwnedFd, Errno> {
+        let own = self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        clone_magic_link(raised, &own, c"exe")
+    }
+
+    /// Would `signal` do nothing to the process `pid`, since it is pid 1 of a pid namespace and
+    /// neither catches it nor ignores nor blocks it itself?
+    ///
+    /// Answers no if the process cannot be seen: the signal has been sent, and that is all we know.
+    pub fn is_deaf_to(&self, _: &Renounced, pid: i32, signal: i32) -> bool {
+        let Ok(status) = CString::new(format!("{pid}/status")) else {
+            return false;
+        };
+        let Ok(status) = self.read(&status) else {
+            return false;
+        };
+        let mask = |name: &str| {
+            let line = status
+                .split(|byte| *byte == b'\n')
+                .find(|line| line.starts_with(name.as_bytes()))?;
+            let digits = std::str::from_utf8(line.get(name.len()..)?).ok()?;
+            u64::from_str_radix(digits.trim(), 16).ok()
+        };
+        let bit = 1_u64 << (signal - 1);
+        ["SigBlk:", "SigIgn:", "SigCgt:"]
+            .iter()
+            .all(|name| mask(name).is_some_and(|mask| mask & bit == 0))
+    }
+
+    fn lookup(&self, path: &CStr, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let resolve = ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV;
+        openat2(
+            &self.0,
+            path,
+            OpenHow::new()
+                .flags(flags | OFlag::O_CLOEXEC)
+                .resolve(resolve),
+        )
+    }
+
+    fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
+        let mut content = Vec::new();
+        File::from(self.lookup(path, OFlag::O_RDONLY)?)
+            .read_to_end(&mut content)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        Ok(content)
+    }
+
+    fn read_link(&self, path: &CStr) -> Result<CString, Errno> {
+        let link = self.lookup(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let name = readlinkat(link.as_fd(), c"")?;
+        CString::new(name.into_vec()).map_err(|_| Errno::EINVAL)
+    }
+}

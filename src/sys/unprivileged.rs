@@ -1,0 +1,76 @@
+//! Why the program has no privilege, for the message that says so. Runs without any.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use caps::Capability;
+use nix::sys::prctl;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use thiserror::Error;
+
+use super::capability::{bounding_set, mask};
+
+/// What keeps the set-user-id bit from having its effect: `bprm_creds_from_file()` and
+/// `mnt_may_suid()` in Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Cause {
+    /// An outer program has given new privileges up for all that it starts.
+    #[error("no_new_privs is set")]
+    NoNewPrivs,
+    /// The file has no set-user-id bit, or is not root's.
+    #[error("selfdock is not installed set-user-id root")]
+    NotInstalled,
+    /// The file is where no such bit counts.
+    #[error("selfdock is on a nosuid filesystem")]
+    NoSuid,
+    /// An outer container, or an instance of root's.
+    #[error("CAP_SYS_ADMIN is not in the capability bounding set")]
+    Bounded,
+    /// A debugger's programs do not gain privileges.
+    #[error("selfdock is being traced")]
+    Traced,
+    /// None of these; so root of this user namespace is not root of the file's.
+    #[error("the set-user-id bit is not honoured in this user namespace")]
+    UserNamespace,
+}
+
+impl Cause {
+    /// Finds the cause. Nothing is decided by it, so that a /proc that lies does no harm.
+    pub fn find() -> Self {
+        const PROGRAM: &str = "/proc/self/exe";
+        if prctl::get_no_new_privs() == Ok(true) {
+            return Self::NoNewPrivs;
+        }
+        if fs::metadata(PROGRAM).is_ok_and(|file| file.uid() != 0 || file.mode() & 0o4000 == 0) {
+            return Self::NotInstalled;
+        }
+        if statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID)) {
+            return Self::NoSuid;
+        }
+        if bounding_set() & mask(Capability::CAP_SYS_ADMIN) == 0 {
+            return Self::Bounded;
+        }
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        if status
+            .lines()
+            .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+        {
+            return Self::Traced;
+        }
+        Self::UserNamespace
+    }
+
+    /// What would mend it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NoNewPrivs => {
+                "something that runs selfdock forbids new privileges to its children"
+            }
+            Self::NotInstalled => "install.sh installs it as it must be",
+            Self::NoSuid => "install it on a filesystem that is not mounted nosuid",
+            Self::Bounded => "an outer container, or an instance of root's, withholds it",
+            Self::Traced => "only root can trace a set-user-id program",
+            Self::UserNamespace => "run selfdock outside of the user namespace",
+        }
+    }
+}
