@@ -4,6 +4,14 @@
 //! Installed set-user-id root on machines that people share with strangers: the caller never gains
 //! access that they did not have outside. `launch` is the page to read first; each line of it is a
 //! step that cannot be moved without the compiler saying so. `sys/privilege.rs` says why.
+// What may end a setuid program early, or in a way of its own. Tests may do what they like.
+#![deny(
+    clippy::disallowed_macros,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 pub mod caller;
 pub mod cli;

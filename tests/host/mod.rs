@@ -1,0 +1,319 @@
+//! The fixture: an installed set-user-id copy of selfdock, an unprivileged caller, and bait.
+//!
+//! Each test has its own directory, outside of the clone (which the caller may not be able to
+//! reach) and outside of /tmp (which is another one inside), and its own user id, which no passwd
+//! file knows. At the end nothing may be left: no process of that user, no mount, no file.
+#![allow(dead_code)] // each test file uses its own part
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// selfdock's own exit status for what it could not do.
+pub const CANNOT: i32 = 124;
+
+/// A machine with selfdock installed, as far as one test is concerned.
+pub struct Host {
+    dir: PathBuf,
+    uid: u32,
+    mounts: String,
+}
+
+impl Host {
+    /// Installs selfdock for a new caller. Needs root, and says so.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests install a setuid program: run them as root"
+        );
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let uid = 1_000_000 + process % 1_000_000 * 1000 + count;
+        let base = std::env::var_os("SELFDOCK_TEST_DIR").unwrap_or_else(|| "/var/tmp".into());
+        let dir = Path::new(&base).join(format!("selfdock-test-{process}-{count}"));
+        fs::create_dir(&dir)
+            .unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
+        let host = Self {
+            dir,
+            uid,
+            mounts: mounts(),
+        };
+        set_mode(&host.dir, 0o755);
+        host.install(&host.root_dir("bin", 0o755).join("selfdock"));
+        host
+    }
+
+    /// Puts a copy of selfdock at `path`, root:root 4755.
+    pub fn install(&self, path: &Path) {
+        fs::copy(binary(), path).unwrap();
+        set_mode(path, 0o4755);
+    }
+
+    /// The installed program.
+    pub fn program(&self) -> PathBuf {
+        self.dir.join("bin/selfdock")
+    }
+
+    /// The user id of the caller; the group id is the same.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// A path in this test's own directory, which is root's, 0755.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// `program`, to be run by the caller, in `/`, with standard input closed off.
+    pub fn as_caller(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .uid(self.uid)
+            .gid(self.uid)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command.env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// selfdock, to be run by the caller.
+    pub fn selfdock(&self) -> Command {
+        self.as_caller(self.program())
+    }
+
+    /// Runs selfdock as the caller with these words.
+    pub fn run<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Output {
+        self.selfdock().args(words).output().unwrap()
+    }
+
+    /// Runs selfdock as the caller with the words of `line`, which are separated by blanks; `$SD`
+    /// is selfdock's own path and `$DIR` this test's directory.
+    pub fn run_line(&self, line: &str) -> Output {
+        let words = line.split_whitespace().map(|word| {
+            word.replace("$SD", self.program().to_str().unwrap())
+                .replace("$DIR", self.dir.to_str().unwrap())
+        });
+        self.run(words)
+    }
+
+    /// `selfdock OPTIONS run /bin/sh -c SCRIPT` as the caller.
+    pub fn run_script(&self, options: &[&OsStr], script: &str) -> Output {
+        self.selfdock()
+            .args(options)
+            .args(["run", "/bin/sh", "-c", script])
+            .output()
+            .unwrap()
+    }
+
+    /// A new directory of the caller's, 0755.
+    pub fn caller_dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        let path = self.root_dir(name, 0o755);
+        chown(&path, Some(self.uid), Some(self.uid)).unwrap();
+        path
+    }
+
+    /// A new file of the caller's.
+    pub fn caller_file(
+        &self,
+        name: impl AsRef<Path>,
+        mode: u32,
+        content: impl AsRef<[u8]>,
+    ) -> PathBuf {
+        let path = self.root_file(name, mode, content);
+        chown(&path, Some(self.uid), Some(self.uid)).unwrap();
+        set_mode(&path, mode);
+        path
+    }
+
+    /// A new directory of root's.
+    pub fn root_dir(&self, name: impl AsRef<Path>, mode: u32) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).unwrap();
+        set_mode(&path, mode);
+        path
+    }
+
+    /// A new file of root's.
+    pub fn root_file(
+        &self,
+        name: impl AsRef<Path>,
+        mode: u32,
+        content: impl AsRef<[u8]>,
+    ) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        set_mode(&path, mode);
+        path
+    }
+
+    /// Compiles a C program; static, so that it runs in any root filesystem.
+    pub fn compile(&self, name: &str, source: &str) -> PathBuf {
+        let path = self.path(name);
+        let code = self.root_file(format!("{name}.c"), 0o644, source);
+        let compiler = Command::new("cc")
+            .args(["-O1", "-static", "-w", "-o"])
+            .arg(&path)
+            .arg(code)
+            .output();
+        let compiler = compiler.expect("a C compiler is needed: cc");
+        assert!(compiler.status.success(), "{}", text(&compiler));
+        path
+    }
+
+    /// A directory that can be a root filesystem: dev, proc, tmp, and a static busybox with its
+    /// names in bin. Owned by the caller.
+    pub fn busybox_rootfs(&self, name: &str) -> PathBuf {
+        let rootfs = self.caller_dir(name);
+        for directory in ["dev", "proc", "tmp", "bin", "mnt", "etc"] {
+            self.caller_dir(rootfs.join(directory));
+        }
+        let busybox = rootfs.join("bin/busybox");
+        fs::copy("/bin/busybox", &busybox).expect("a static busybox is needed: busybox-static");
+        let names = Command::new(&busybox)
+            .arg("--list")
+            .output()
+            .unwrap()
+            .stdout;
+        for name in String::from_utf8(names)
+            .unwrap()
+            .lines()
+            .filter(|name| *name != "busybox")
+        {
+            fs::hard_link(&busybox, rootfs.join("bin").join(name)).unwrap();
+        }
+        rootfs
+    }
+
+    /// `program`, to be run by the caller on a machine whose mounts differ: in a mount namespace of
+    /// its own, after root has run the shell script `setup` there. `$DIR` is this test's directory.
+    pub fn on_host(&self, setup: &str, program: impl AsRef<OsStr>) -> Command {
+        let script = "eval \"$SETUP\" || exit 99; exec setpriv --reuid $ID --regid $ID --clear-groups -- \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "/bin/sh",
+            "-euc",
+            script,
+            "sh",
+        ]);
+        command
+            .arg(program)
+            .env("SETUP", setup)
+            .env("ID", self.uid.to_string());
+        command
+            .env("DIR", &self.dir)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command.env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// Every process of the caller's.
+    pub fn processes(&self) -> Vec<u32> {
+        let is_callers = |pid: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let real = format!("Uid:\t{}\t", self.uid);
+            // A zombie has ended; who should collect it may be slow.
+            status.lines().any(|line| line.starts_with(&real)) && !status.contains("\nState:\tZ")
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(is_callers)
+            .collect()
+    }
+
+    /// Fails unless the caller has no process any more, within a second.
+    pub fn assert_nothing_runs(&self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.processes().is_empty() {
+            assert!(
+                Instant::now() < deadline,
+                "left running: {:?}",
+                self.processes()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_nothing_runs();
+            assert_eq!(mounts(), self.mounts, "the host's mount table has changed");
+        }
+        for pid in self.processes() {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        let removed = fs::remove_dir_all(&self.dir);
+        if !std::thread::panicking() {
+            removed.unwrap();
+        }
+    }
+}
+
+/// The program under test: the one that cargo built for it, or the one to be released.
+fn binary() -> PathBuf {
+    std::env::var_os("SELFDOCK_BINARY").map_or(env!("CARGO_BIN_EXE_selfdock").into(), PathBuf::from)
+}
+
+/// The mount table of this process.
+pub fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+/// Sets permissions, whatever the umask.
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Both outputs and the status, for messages.
+pub fn text(output: &Output) -> String {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    format!("{}\n--- out\n{out}--- err\n{err}", output.status)
+}
+
+/// Standard output, if the command exited with 0 and said nothing on standard error.
+#[track_caller]
+pub fn out(output: &Output) -> &str {
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        text(output)
+    );
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// Fails unless selfdock itself refused, with exactly this message (which may have a second line,
+/// the hint), and nothing else came out.
+#[track_caller]
+pub fn assert_refused(output: &Output, message: &str) {
+    assert_eq!(output.status.code(), Some(CANNOT), "{}", text(output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("selfdock: {message}\n")
+    );
+    assert!(output.stdout.is_empty(), "{}", text(output));
+}
+
+/// Fails unless the status is this one: a number, or the negative of a signal's.
+#[track_caller]
+pub fn assert_ended(output: &Output, expected: i32) {
+    let ended = output
+        .status
+        .code()
+        .or(output.status.signal().map(|signal| -signal));
+    assert_eq!(ended, Some(expected), "{}", text(output));
+}
