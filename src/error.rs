@@ -102,6 +102,10 @@ impl Error {
             | Self::Instance(InstanceError::Enter(PlaceError::Attach(Errno::EINVAL))) => {
                 "selfdock does not work in a chroot, nor on an initial ramfs"
             }
+            Self::Plan(PlanError::Source {
+                errno: Errno::EINVAL,
+                ..
+            }) => "the source is unbindable, or belongs to another mount namespace",
             Self::Plan(PlanError::NowhereHere) => "change to a directory that exists",
             Self::Plan(PlanError::Unbindable { .. }) => {
                 "what it hides would show; map a directory on another mount"

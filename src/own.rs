@@ -60,8 +60,9 @@ impl OwnFiles {
 
 /// A single-file clone: nothing beside the program is reachable through it.
 fn clone_program(shelved: &mut Shelved, procfs: &Procfs, attr: Attr) -> Result<Tree, OwnError> {
+    let own_dir = procfs.open_own_dir(shelved).map_err(OwnError::Program)?;
     let raised = shelved.raise()?;
-    let clone = procfs.clone_program(&raised).map_err(OwnError::Program)?;
+    let clone = mount::clone_program(&raised, &own_dir).map_err(OwnError::Program)?;
     mount::restrict(&raised, &clone, attr, Depth::One).map_err(OwnError::Program)?;
     let program = Tree::new(clone).map_err(OwnError::Program)?;
     if program.stat.links == 0 {

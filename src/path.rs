@@ -41,11 +41,6 @@ impl HostPath {
         Self(c".".to_owned())
     }
 
-    /// Is it spelled `/`?
-    pub fn is_root(&self) -> bool {
-        self.0.as_c_str() == c"/"
-    }
-
     /// For the kernel.
     pub fn as_c_str(&self) -> &CStr {
         &self.0

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::mountinfo::{Entry, MountTable};
+use crate::mountinfo::MountTable;
 use crate::path::{HostPath, InstancePath};
 use crate::plan::PlanError;
 use crate::request::Access;
@@ -42,6 +42,7 @@ pub struct RootPlace {
 pub struct RootClone {
     place: RootPlace,
     bare: Option<Tree>,
+    is_hosts_own: bool,
 }
 
 /// The root filesystem, cloned.
@@ -75,20 +76,16 @@ impl RootPlace {
 
     /// Clones the one mount, if it might come to be the root.
     ///
-    /// Never in `build`, which could write to places that are hidden on the host; and not if DIR is
-    /// not the root of its mount, since a recursive clone of it is exact then, and often just as
-    /// small, while no table tells for certain which mounts are below it.
+    /// Never in `build`, which could write to places that are hidden on the host.
     pub fn clone_bare(self, raised: &Raised<'_>) -> Result<RootClone, PlanError> {
-        if self.access == Access::ReadWrite || !self.stat.is_mount_root {
-            return Ok(RootClone {
-                place: self,
-                bare: None,
-            });
-        }
-        let bare = self.clone_to(raised, Depth::One)?;
+        let bare = match self.access {
+            Access::ReadOnly if self.stat.is_mount_root => Some(self.clone_to(raised, Depth::One)?),
+            _ => None,
+        };
         Ok(RootClone {
             place: self,
-            bare: Some(bare),
+            bare,
+            is_hosts_own: false,
         })
     }
 
@@ -107,31 +104,32 @@ impl RootPlace {
 
 impl RootClone {
     /// Keeps the bare clone only if nothing at all can be hidden beneath the mounts on it.
+    ///
+    /// Only of the caller's own root mount, the one whose path no rename can change while the table
+    /// is read. Elsewhere the recursive clone is exact, and mostly just as small.
     pub fn uncovers_nothing(
         mut self,
         shelved: &Shelved,
         table: &MountTable<'_>,
         program: &InstancePath,
     ) -> Self {
-        let is_hosts_own = self.place.name.is_root();
+        let stat = self.place.stat;
+        let own = table
+            .get(stat.mount_id)
+            .filter(|entry| entry.mountpoint.as_ref() == b"/");
+        self.is_hosts_own = own.is_some() && stat.is_mount_root;
         self.bare = self.bare.filter(|bare| {
-            let Some(root) = table.get(self.place.stat.mount_id) else {
-                return false;
-            };
-            table.children(root.id).all(|child| {
-                let Some(path) = path_below(root, child) else {
-                    return false;
-                };
-                let is_system = is_hosts_own && is_of_system(path);
-                let is_program = is_hosts_own && path == program.as_c_str().to_bytes();
-                let beneath = match path {
-                    _ if is_program => Beneath::OurFile,
-                    _ if is_system => return false,
-                    _ if OURS.contains(&path) => Beneath::OurTree,
-                    _ => Beneath::Nothing,
-                };
-                is_certain(shelved, bare, path, beneath) == Ok(true)
-            })
+            self.is_hosts_own
+                && table.children(stat.mount_id).all(|child| {
+                    let path: &[u8] = &child.mountpoint;
+                    let beneath = match path {
+                        _ if path == program.as_c_str().to_bytes() => Beneath::OurFile,
+                        _ if is_of_system(path) => return false,
+                        _ if OURS.contains(&path) => Beneath::OurTree,
+                        _ => Beneath::Nothing,
+                    };
+                    is_certain(shelved, bare, path, beneath) == Ok(true)
+                })
         });
         self
     }
@@ -147,7 +145,7 @@ impl RootClone {
                 Ok(Root {
                     tree,
                     keeps: Some(Keeps {
-                        is_hosts_own: self.place.name.is_root(),
+                        is_hosts_own: self.is_hosts_own,
                     }),
                 })
             }
@@ -170,16 +168,6 @@ impl Keeps {
     pub fn keeps(self, path: &[u8], stat: &Stat) -> bool {
         self.is_hosts_own && (is_of_system(path) || !stat.is_dir())
     }
-}
-
-/// The path of `child`, seen from `root`, or `None` if it is not below it.
-fn path_below<'a>(root: &Entry<'_>, child: &'a Entry<'_>) -> Option<&'a [u8]> {
-    let path: &[u8] = &child.mountpoint;
-    if root.mountpoint.as_ref() == b"/" {
-        return path.starts_with(b"/").then_some(path);
-    }
-    path.strip_prefix(root.mountpoint.as_ref())
-        .filter(|path| path.starts_with(b"/"))
 }
 
 fn is_of_system(path: &[u8]) -> bool {
@@ -278,23 +266,6 @@ mod tests {
         ] {
             assert!(!is_of_system(path.as_bytes()), "{path}");
         }
-    }
-
-    #[test]
-    fn a_mountpoint_is_seen_from_the_root_filesystem() {
-        let text = "\
-1 0 0:1 / / rw - ext4 a rw
-2 1 0:2 / /srv rw - ext4 b rw
-3 2 0:3 / /srv/os/dev rw - ext4 c rw
-4 2 0:4 / /srvother rw - ext4 d rw
-5 2 0:4 / /srv rw - ext4 d rw
-";
-        let table = MountTable::parse(text.as_bytes()).unwrap();
-        let path = |root, child| path_below(table.get(root).unwrap(), table.get(child).unwrap());
-        assert_eq!(path(1, 2), Some(&b"/srv"[..]));
-        assert_eq!(path(2, 3), Some(&b"/os/dev"[..]));
-        assert_eq!(path(2, 4), None);
-        assert_eq!(path(2, 5), None);
     }
 
     #[test]

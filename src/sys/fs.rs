@@ -126,7 +126,8 @@ impl Stat {
 
     fn at(fd: c_int) -> Result<Self, Errno> {
         let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
-        let flags = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
+        // What is known already will do: a FUSE server could let the question wait.
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
         let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
         let (path, buffer) = (c"".as_ptr(), answer.as_mut_ptr());
         // SAFETY: `path` is a NUL-terminated literal; the kernel writes one `struct statx` into

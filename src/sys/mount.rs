@@ -67,11 +67,12 @@ pub fn clone_tree(_: &Raised<'_>, place: impl AsFd, depth: Depth) -> Result<Owne
     clone_at(place.as_fd().as_raw_fd(), c"", depth)
 }
 
-/// Clones the single file that the magic link `name` in the procfs directory `dir` leads to.
+/// Clones the single-file mount of the running program, whose directory in procfs is `own_dir`.
 ///
-/// The one lookup with privilege: of a constant, in a directory that is proven to be procfs.
-pub fn clone_magic_link(_: &Raised<'_>, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    clone_at(dir.as_raw_fd(), name, Depth::One)
+/// The one lookup with privilege: of a constant, a magic link, in a directory proven to be procfs.
+/// Errors: `EINVAL` after an unshare(2): the file is on a mount of the old namespace then.
+pub fn clone_program(_: &Raised<'_>, own_dir: &OwnedFd) -> Result<OwnedFd, Errno> {
+    clone_at(own_dir.as_raw_fd(), c"exe", Depth::One)
 }
 
 fn clone_at(dir: c_int, name: &CStr, depth: Depth) -> Result<OwnedFd, Errno> {

@@ -15,8 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
-use super::mount::clone_magic_link;
-use super::privilege::{Raised, Renounced, Shelved};
+use super::privilege::{Renounced, Shelved};
 
 /// Inode number of the root of every procfs: `PROC_ROOT_INO` in Linux `fs/proc/internal.h`.
 const ROOT_INODE: u64 = 1;
@@ -75,11 +74,9 @@ impl Procfs {
         self.read_link(c"self/exe")
     }
 
-    /// Clones the single-file mount of the running program. Only possible in the mount namespace
-    /// in which it was started: `EINVAL` after an unshare(2).
-    pub fn clone_program(&self, raised: &Raised<'_>) -> Result<OwnedFd, Errno> {
-        let own = self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        clone_magic_link(raised, &own, c"exe")
+    /// Opens this process's own directory, in which `exe` is the running program's file.
+    pub fn open_own_dir(&self, _: &Shelved) -> Result<OwnedFd, Errno> {
+        self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
     /// Would `signal` do nothing to the process `pid`, since it is pid 1 of a pid namespace and
