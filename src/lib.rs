@@ -16,9 +16,11 @@
 pub mod caller;
 pub mod cli;
 pub mod command;
+pub mod covers;
 pub mod environment;
 pub mod error;
 pub mod exit;
+pub mod filesystems;
 pub mod instance;
 pub mod mountinfo;
 pub mod options;

@@ -11,16 +11,38 @@ use std::ffi::{CStr, c_char, c_int};
 
 use crate::exit::CANNOT;
 
+/// Frames the instructions of one architecture as the symbol that the linker makes the entry point.
+macro_rules! entry_point {
+    ($($instruction:literal,)*) => {
+        core::arch::global_asm!(
+            ".pushsection .text.selfdock_entry,\"ax\",@progbits",
+            ".globl selfdock_entry",
+            ".type selfdock_entry,@function",
+            "selfdock_entry:",
+            $($instruction,)*
+            ".size selfdock_entry, . - selfdock_entry",
+            ".popsection",
+            prctl = const libc::SYS_prctl,
+            keepcaps = const libc::PR_SET_KEEPCAPS,
+            getuid = const libc::SYS_getuid,
+            setresuid = const libc::SYS_setresuid,
+            fcntl = const libc::SYS_fcntl,
+            getfd = const libc::F_GETFD,
+            ebadf = const libc::EBADF,
+            epoll_create1 = const libc::SYS_epoll_create1,
+            cloexec = const libc::EPOLL_CLOEXEC,
+            exit_group = const libc::SYS_exit_group,
+            cannot = const CANNOT,
+        );
+    };
+}
+
 // prctl(PR_SET_KEEPCAPS, 1): or the next call would empty the permitted set as well.
 // setresuid(r, r, r) to the real uid: empties the effective set.
 // Then for 0 to 2: where fcntl(F_GETFD) says EBADF, epoll_create1 must return that very number.
 // Whatever fails: exit_group(124). Nothing can be said, standard error may not exist.
 #[cfg(target_arch = "x86_64")]
-core::arch::global_asm!(
-    ".pushsection .text.selfdock_entry,\"ax\",@progbits",
-    ".globl selfdock_entry",
-    ".type selfdock_entry,@function",
-    "selfdock_entry:",
+entry_point! {
     "mov r12, rdx", // the System V ABI passes a function for atexit in rdx
     "mov eax, {prctl}",
     "mov edi, {keepcaps}",
@@ -64,27 +86,10 @@ core::arch::global_asm!(
     "mov edi, {cannot}",
     "syscall",
     "ud2",
-    ".size selfdock_entry, . - selfdock_entry",
-    ".popsection",
-    prctl = const libc::SYS_prctl,
-    keepcaps = const libc::PR_SET_KEEPCAPS,
-    getuid = const libc::SYS_getuid,
-    setresuid = const libc::SYS_setresuid,
-    fcntl = const libc::SYS_fcntl,
-    getfd = const libc::F_GETFD,
-    ebadf = const libc::EBADF,
-    epoll_create1 = const libc::SYS_epoll_create1,
-    cloexec = const libc::EPOLL_CLOEXEC,
-    exit_group = const libc::SYS_exit_group,
-    cannot = const CANNOT,
-);
+}
 
 #[cfg(target_arch = "aarch64")]
-core::arch::global_asm!(
-    ".pushsection .text.selfdock_entry,\"ax\",@progbits",
-    ".globl selfdock_entry",
-    ".type selfdock_entry,@function",
-    "selfdock_entry:",
+entry_point! {
     "mov x19, x0", // the procedure call standard passes a function for atexit in x0
     "mov x8, {prctl}",
     "mov x0, {keepcaps}",
@@ -125,20 +130,7 @@ core::arch::global_asm!(
     "mov x0, {cannot}",
     "svc 0",
     "brk 1",
-    ".size selfdock_entry, . - selfdock_entry",
-    ".popsection",
-    prctl = const libc::SYS_prctl,
-    keepcaps = const libc::PR_SET_KEEPCAPS,
-    getuid = const libc::SYS_getuid,
-    setresuid = const libc::SYS_setresuid,
-    fcntl = const libc::SYS_fcntl,
-    getfd = const libc::F_GETFD,
-    ebadf = const libc::EBADF,
-    epoll_create1 = const libc::SYS_epoll_create1,
-    cloexec = const libc::EPOLL_CLOEXEC,
-    exit_group = const libc::SYS_exit_group,
-    cannot = const CANNOT,
-);
+}
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("selfdock has no entry point for this architecture, and must not start without one");

@@ -1,0 +1,143 @@
+//! The instance's own filesystems: /dev, /proc, and tmpfs wherever one is wanted. Nothing else is
+//! ever mounted from scratch: no image, no overlay.
+
+use std::ffi::CStr;
+
+use crate::instance::{InstanceError, Subject, misplaced, put};
+use crate::path::InstancePath;
+use crate::place::NewRoot;
+use crate::sys::fs;
+use crate::sys::mount::{self, Attr};
+use crate::sys::privilege::{Raised, Shelved};
+use crate::tmpfs::TmpfsOptions;
+use crate::tree::Tree;
+
+/// Links in /dev, and what they lead to.
+const LINKS: [(&CStr, &CStr); 5] = [
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+/// A new filesystem; whatever its kind, nothing on it is set-user-id.
+pub fn new_filesystem(
+    raised: &Raised<'_>,
+    kind: (&'static str, &CStr),
+    options: &[(&CStr, &CStr)],
+    attr: Attr,
+) -> Result<Tree, InstanceError> {
+    let (kind, name) = kind;
+    mount::new_filesystem(raised, name, options, attr.and(Attr::NOSUID))
+        .and_then(Tree::new)
+        .map_err(|errno| InstanceError::Filesystem { kind, errno })
+}
+
+/// A tmpfs for the command; executing from it is allowed where the caller may do so in /tmp.
+pub fn new_tmpfs(
+    raised: &Raised<'_>,
+    options: &TmpfsOptions,
+    may_exec_tmp: bool,
+) -> Result<Tree, InstanceError> {
+    let is_noexec = !options.exec.unwrap_or(may_exec_tmp);
+    let attr = Attr::NODEV.and_if(is_noexec, Attr::NOEXEC);
+    let options = options.for_kernel();
+    let options: Vec<_> = options
+        .iter()
+        .map(|(key, value)| (*key, value.as_c_str()))
+        .collect();
+    new_filesystem(raised, ("tmpfs", c"tmpfs"), &options, attr)
+}
+
+/// Our own /dev: a small tmpfs with links for now, and writable until it is sealed.
+pub fn put_dev(shelved: &mut Shelved, new_root: &mut NewRoot) -> Result<(), InstanceError> {
+    let options = [(c"mode", c"755"), (c"size", c"64k")];
+    let dev = new_filesystem(
+        &shelved.raise()?,
+        ("tmpfs", c"tmpfs"),
+        &options,
+        Attr::NOEXEC,
+    )?;
+    for (name, destination) in LINKS {
+        fs::create_link(dev.fd(), name, destination).map_err(|errno| {
+            InstanceError::Filesystem {
+                kind: "tmpfs",
+                errno,
+            }
+        })?;
+    }
+    let target = InstancePath::literal(c"/dev");
+    let subject = Subject::Filesystem("tmpfs");
+    new_root
+        .put_dev(shelved, dev)
+        .map_err(|error| misplaced(subject, target, error))
+}
+
+/// The processes of the instance. Where the caller sees a /proc with parts hidden, nothing else.
+///
+/// The kernel's rule against revealing what an outer procfs hides exempts the initial user
+/// namespace (`mount_too_revealing()` in Linux `fs/namespace.c`), so it is applied here.
+pub fn put_proc(
+    shelved: &mut Shelved,
+    new_root: &NewRoot,
+    is_whole: bool,
+) -> Result<(), InstanceError> {
+    let options: &[(&CStr, &CStr)] = if is_whole {
+        &[]
+    } else {
+        &[(c"subset", c"pid")]
+    };
+    let attr = Attr::NODEV.and(Attr::NOEXEC);
+    let proc = new_filesystem(&shelved.raise()?, ("proc", c"proc"), options, attr)?;
+    let target = InstancePath::literal(c"/proc");
+    // Not `put`, which would refuse a clone of the host's /proc as a place.
+    let placed = new_root
+        .find(shelved, &target)
+        .and_then(|place| new_root.attach(shelved, &proc, &place, &target));
+    placed.map_err(|error| misplaced(Subject::Filesystem("proc"), target, error))
+}
+
+/// Device nodes, terminals and shared memory; the places for them are made as they come.
+pub fn fill_dev(
+    shelved: &mut Shelved,
+    new_root: &NewRoot,
+    devices: Vec<(&'static CStr, Tree)>,
+    console: Option<Tree>,
+    may_exec_tmp: bool,
+) -> Result<(), InstanceError> {
+    let console = console.map(|console| (c"/dev/console", console));
+    for (path, device) in devices.into_iter().chain(console) {
+        put(
+            shelved,
+            new_root,
+            &device,
+            InstancePath::literal(path),
+            Subject::Device,
+        )?;
+    }
+    let options = [(c"mode", c"620"), (c"ptmxmode", c"666")];
+    let pts = new_filesystem(
+        &shelved.raise()?,
+        ("devpts", c"devpts"),
+        &options,
+        Attr::NOEXEC,
+    )?;
+    let target = InstancePath::literal(c"/dev/pts");
+    put(
+        shelved,
+        new_root,
+        &pts,
+        target,
+        Subject::Filesystem("devpts"),
+    )?;
+    let shm = new_tmpfs(&shelved.raise()?, &TmpfsOptions::SHARED, may_exec_tmp)?;
+    let target = InstancePath::literal(c"/dev/shm");
+    put(
+        shelved,
+        new_root,
+        &shm,
+        target,
+        Subject::Filesystem("tmpfs"),
+    )
+}
