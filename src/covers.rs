@@ -12,22 +12,20 @@ use crate::root::Keeps;
 use crate::sys::fs;
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::Shelved;
-use crate::sys::procfs::Procfs;
 use crate::tree::Tree;
 
 /// Puts an empty cover on each mount that is directly on the root, or makes it read-only if it is
 /// one to keep.
 ///
-/// On top, so that what lies beneath stays hidden as it is outside. A mount that the caller cannot
+/// `table` is from before our own mounts came; what lies under one of those is hidden already. A
+/// cover goes on top, so that what lies beneath stays hidden as it is outside. A mount that the caller cannot
 /// reach or has moved meanwhile is left: it shows what the caller sees outside.
 pub fn cover_mounts(
     shelved: &mut Shelved,
     new_root: &NewRoot,
     keeps: Keeps,
-    procfs: &Procfs,
+    table: &MountTable<'_>,
 ) -> Result<(), InstanceError> {
-    let table = procfs.mount_table().map_err(InstanceError::Cover)?;
-    let table = MountTable::parse(&table)?;
     let mut covers = None;
     for entry in table.children(new_root.mount_id()) {
         let Ok(path) = CString::new(entry.mountpoint.as_ref()) else {

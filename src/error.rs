@@ -65,7 +65,7 @@ pub enum Error {
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// waitid(2), sigwaitinfo(2), close_range(2).
+    /// waitid(2), signalfd(2), close_range(2).
     #[error("cannot supervise the command: {}", .0.desc())]
     Supervise(Errno),
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::covers::cover_mounts;
 use crate::filesystems::{fill_dev, new_tmpfs, put_dev, put_proc};
-use crate::mountinfo::MountTableError;
+use crate::mountinfo::{MountTable, MountTableError};
 use crate::own::OwnFiles;
 use crate::path::{HostPath, InstancePath};
 use crate::place::{NewRoot, PlaceError};
@@ -94,6 +94,11 @@ pub fn assemble(
     } = trees;
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;
+    // Read before anything of ours is on the root: what is ours is not to be covered.
+    let table = keeps
+        .map(|keeps| Ok((keeps, procfs.mount_table()?)))
+        .transpose();
+    let table = table.map_err(InstanceError::Cover)?;
     put_dev(shelved, &mut new_root)?;
     put_proc(shelved, &new_root, has_whole_procfs)?;
     let tmp = new_tmpfs(&shelved.raise()?, &TmpfsOptions::SHARED, may_exec_tmp)?;
@@ -104,8 +109,8 @@ pub fn assemble(
         InstancePath::literal(c"/tmp"),
         Subject::Filesystem("tmpfs"),
     )?;
-    if let Some(keeps) = keeps {
-        cover_mounts(shelved, &new_root, keeps, procfs)?;
+    if let Some((keeps, table)) = table {
+        cover_mounts(shelved, &new_root, keeps, &MountTable::parse(&table)?)?;
     }
     fill_dev(shelved, &new_root, devices, own.console, may_exec_tmp)?;
     for step in steps {

@@ -1,12 +1,14 @@
 //! The parent: it forwards signals, waits, and tells how the command ended. It has renounced all
 //! privilege, holds no descriptor of the caller's, and stays in the caller's mount namespace.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::libc;
 
 use crate::sys::descriptor;
 use crate::sys::privilege::Renounced;
-use crate::sys::process::{Arrival, Child, Ending, next_signal};
+use crate::sys::process::{Arrival, Arrivals, Child, Ending};
 use crate::sys::procfs::Procfs;
 
 /// Waits for the command, and passes on every signal that comes meanwhile.
@@ -14,13 +16,17 @@ use crate::sys::procfs::Procfs;
 /// Descriptors 0 to 2 are closed at once: a reader of the command's output must see end-of-file
 /// when the command closes it, and there is nothing left to say here.
 pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Result<Ending, Errno> {
-    descriptor::close_all_but(&[&child.pidfd, &child.life, procfs.fd()])?;
+    let arrivals = Arrivals::listen()?;
+    let kept = [
+        arrivals.as_fd(),
+        child.pidfd.as_fd(),
+        child.life.as_fd(),
+        procfs.as_fd(),
+    ];
+    descriptor::close_all_but(&kept)?;
     let mut fate = None;
     loop {
-        let arrival = match next_signal() {
-            Err(Errno::EINTR) => continue,
-            arrival => arrival?,
-        };
+        let arrival = arrivals.next()?;
         if arrival.signal == libc::SIGCHLD {
             if let Some(ending) = child.ended()? {
                 return Ok(fate.map_or(ending, Ending::Signaled));

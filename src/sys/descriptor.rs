@@ -4,7 +4,7 @@
 //! but only kinds that lead nowhere else. A directory, a namespace, a pidfd (`pidfd_getfd(2)`) or
 //! a mount is a way out of the instance; a kind that is not known here might be.
 
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use libc::{c_int, c_uint};
 use nix::errno::Errno;
@@ -52,8 +52,7 @@ fn may_pass(procfs: &Procfs, descriptor: BorrowedFd<'_>, number: RawFd) -> Resul
 }
 
 /// Closes every descriptor of this process but `kept`: close_range(2), Linux 5.9.
-pub fn close_all_but(kept: &[&OwnedFd]) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut numbers: Vec<c_uint> = kept
         .iter()
         .map(|fd| fd.as_raw_fd().cast_unsigned())

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, getpid, pipe2};
 use thiserror::Error;
 
@@ -216,19 +217,40 @@ pub struct Arrival {
     pub is_from_kernel: bool,
 }
 
-/// Waits for the next signal, every one of them being blocked: sigwaitinfo(2).
-pub fn next_signal() -> Result<Arrival, Errno> {
-    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    let (all, buffer) = (SigSet::all(), info.as_mut_ptr());
-    // SAFETY: `all` outlives the call, and the kernel writes one `siginfo_t` into `buffer`.
-    let status = unsafe { libc::sigwaitinfo(all.as_ref(), buffer) };
-    let signal = Errno::result(status)?;
-    // SAFETY: zeroed and then filled in; every field is an integer, for which zero is a value.
-    let info = unsafe { info.assume_init() };
-    Ok(Arrival {
-        signal,
-        is_from_kernel: info.si_code == libc::SI_KERNEL,
-    })
+/// The signals that arrive, every one of them being blocked: signalfd(2).
+///
+/// Not sigwaitinfo(2): while it waits, the signals that it waits for read as not blocked, and an
+/// outer supervisor would take a nested one for deaf.
+#[derive(Debug)]
+pub struct Arrivals(SignalFd);
+
+impl Arrivals {
+    /// Listens to every signal that can be blocked.
+    pub fn listen() -> Result<Self, Errno> {
+        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub fn next(&self) -> Result<Arrival, Errno> {
+        loop {
+            match self.0.read_signal() {
+                Ok(Some(info)) => {
+                    return Ok(Arrival {
+                        signal: info.ssi_signo.cast_signed(),
+                        is_from_kernel: info.ssi_code == libc::SI_KERNEL,
+                    });
+                }
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl AsFd for Arrivals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Dies of `signal`, without a core dump. Comes back if it is pid 1, which cannot.

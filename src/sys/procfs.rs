@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::dir::Dir;
@@ -32,11 +32,6 @@ impl Procfs {
             return Err(Errno::ENODEV);
         }
         Ok(Self(root))
-    }
-
-    /// The descriptor of its root, for what must not close it.
-    pub fn fd(&self) -> &OwnedFd {
-        &self.0
     }
 
     /// The numbers of the open descriptors, those of this reading excepted.
@@ -128,5 +123,11 @@ impl Procfs {
         let link = self.lookup(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
         let name = readlinkat(link.as_fd(), c"")?;
         CString::new(name.into_vec()).map_err(|_| Errno::EINVAL)
+    }
+}
+
+impl AsFd for Procfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
