@@ -83,7 +83,8 @@ impl Sets {
 /// Goes by the kernel's own numbers, since it may know capabilities that no crate knows yet.
 /// Errors: `EPERM` without an effective CAP_SETPCAP.
 pub(super) fn cut_bounding_set(keep: u64) -> Result<(), Errno> {
-    for number in bits(bounding_set() & !keep) {
+    let surplus = bounding_set() & !keep;
+    for number in (0..u64::BITS).filter(|number| surplus >> number & 1 == 1) {
         // SAFETY: this prctl takes a number and touches no memory of ours.
         let status = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
         Errno::result(status)?;
@@ -91,21 +92,15 @@ pub(super) fn cut_bounding_set(keep: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The bounding set as a mask: PR_CAPBSET_READ.
+/// The bounding set as a mask: PR_CAPBSET_READ, up to the last capability that the kernel knows.
 pub(super) fn bounding_set() -> u64 {
-    bits(u64::MAX)
-        .filter(|number| is_bounding(*number))
-        .fold(0, |mask, number| mask | 1 << number)
+    let known = (0..u64::BITS).map_while(|number| Some((number, is_bounding(number)?)));
+    known.fold(0, |set, (number, is_in)| set | u64::from(is_in) << number)
 }
 
-/// EINVAL is above the last capability that the kernel knows.
-fn is_bounding(number: u32) -> bool {
+/// Is the capability of this number in the bounding set? `None` if there is no such capability.
+fn is_bounding(number: u32) -> Option<bool> {
     // SAFETY: this prctl takes a number and touches no memory of ours.
     let status = unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) };
-    status == 1
-}
-
-/// The numbers of the bits that are set in `mask`.
-fn bits(mask: u64) -> impl Iterator<Item = u32> {
-    (0..u64::BITS).filter(move |number| mask >> number & 1 == 1)
+    Errno::result(status).ok().map(|status| status == 1)
 }

@@ -112,7 +112,8 @@ impl Procfs {
     }
 
     fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
-        let mut content = Vec::new();
+        // Room for a usual mount table: fewer reads, and each of them a consistent piece.
+        let mut content = Vec::with_capacity(16 << 10);
         File::from(self.lookup(path, OFlag::O_RDONLY)?)
             .read_to_end(&mut content)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;

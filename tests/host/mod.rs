@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl Host {
 
     /// Puts a copy of selfdock at `path`, root:root 4755.
     pub fn install(&self, path: &Path) {
-        fs::copy(binary(), path).unwrap();
+        copy(&binary(), path);
         set_mode(path, 0o4755);
     }
 
@@ -147,7 +148,7 @@ impl Host {
         content: impl AsRef<[u8]>,
     ) -> PathBuf {
         let path = self.path(name);
-        fs::write(&path, content).unwrap();
+        write(&path, content.as_ref());
         set_mode(&path, mode);
         path
     }
@@ -174,7 +175,7 @@ impl Host {
             self.caller_dir(rootfs.join(directory));
         }
         let busybox = rootfs.join("bin/busybox");
-        fs::copy("/bin/busybox", &busybox).expect("a static busybox is needed: busybox-static");
+        copy(Path::new("/bin/busybox"), &busybox); // the package busybox-static
         let names = Command::new(&busybox)
             .arg("--list")
             .output()
@@ -264,6 +265,36 @@ impl Drop for Host {
 /// The program under test: the one that cargo built for it, or the one to be released.
 fn binary() -> PathBuf {
     std::env::var_os("SELFDOCK_BINARY").map_or(env!("CARGO_BIN_EXE_selfdock").into(), PathBuf::from)
+}
+
+/// Copies a file that is to be executed.
+///
+/// By another process: were it open for writing here, a test that forks at that moment would hold
+/// it open until its exec, and executing it would be ETXTBSY.
+fn copy(source: &Path, target: &Path) {
+    let copied = Command::new("cp")
+        .arg("--")
+        .arg(source)
+        .arg(target)
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", text(&copied));
+}
+
+/// Writes a file that is perhaps to be executed: see `copy`.
+fn write(path: &Path, content: &[u8]) {
+    let mut writer = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$1\"", "sh"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writer.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(
+        writer.wait().unwrap().success(),
+        "cannot write {}",
+        path.display()
+    );
 }
 
 /// The mount table of this process.
