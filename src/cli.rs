@@ -1,6 +1,6 @@
 //! What was typed, in order. Pure: nothing is opened, looked up or judged by its meaning.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -227,11 +227,6 @@ fn explain(error: &clap::Error) -> CliError {
         ErrorKind::TooManyValues => CliError::NoValue(option),
         kind => CliError::Other(kind.to_string()),
     }
-}
-
-/// Is this docker's `a:b` or `A=B`, where selfdock takes two words?
-pub fn is_joined(word: &OsStr, joint: u8) -> bool {
-    word.as_bytes().contains(&joint)
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ pub enum Error {
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// read(2), poll(2) on the pipe that the supervisor holds.
+    #[error("cannot wait for the supervisor: {}", .0.desc())]
+    Released(Errno),
     /// waitid(2), signalfd(2), close_range(2).
     #[error("cannot supervise the command: {}", .0.desc())]
     Supervise(Errno),
@@ -87,7 +90,13 @@ impl Error {
             Self::Unprivileged(cause) => cause.hint(),
             Self::NoCommand => "without a terminal, name the command: selfdock run CMD",
             Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
-            Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
+            // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
+            Self::Procfs(Errno::ENOSYS) | Self::Own(OwnError::Program(Errno::ENOSYS)) => {
+                "selfdock needs Linux 5.12 or later"
+            }
+            Self::Own(OwnError::Program(Errno::EPERM)) => {
+                "capabilities of a user namespace do not reach its outer mounts: run it outside"
+            }
             Self::PidNamespace(Errno::ENOSPC) => {
                 "too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"
             }
@@ -105,11 +114,8 @@ impl Error {
             Self::Plan(PlanError::Source {
                 errno: Errno::EINVAL,
                 ..
-            }) => "the source is unbindable, or belongs to another mount namespace",
+            }) => "the source belongs to another mount namespace",
             Self::Plan(PlanError::NowhereHere) => "change to a directory that exists",
-            Self::Plan(PlanError::Unbindable { .. }) => {
-                "what it hides would show; map a directory on another mount"
-            }
             Self::Instance(InstanceError::Place { target, error, .. }) => {
                 return place_hint(target.as_c_str(), error);
             }

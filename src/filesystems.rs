@@ -7,7 +7,7 @@ use crate::instance::{InstanceError, Subject, misplaced, put};
 use crate::path::InstancePath;
 use crate::place::NewRoot;
 use crate::sys::fs;
-use crate::sys::mount::{self, Attr};
+use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::{Raised, Shelved};
 use crate::tmpfs::TmpfsOptions;
 use crate::tree::Tree;
@@ -20,6 +20,9 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"stderr", c"/proc/self/fd/2"),
     (c"ptmx", c"pts/ptmx"),
 ];
+
+/// Of everything in /proc, beside nosuid.
+const PROC_ATTR: Attr = Attr::NODEV.and(Attr::NOEXEC);
 
 /// A new filesystem; whatever its kind, nothing on it is set-user-id.
 pub fn new_filesystem(
@@ -74,7 +77,7 @@ pub fn put_dev(shelved: &mut Shelved, new_root: &mut NewRoot) -> Result<(), Inst
         .map_err(|error| misplaced(subject, target, error))
 }
 
-/// The processes of the instance. Where the caller sees a /proc with parts hidden, nothing else.
+/// The processes of the instance; where the caller sees a /proc with parts hidden, nothing else.
 ///
 /// The kernel's rule against revealing what an outer procfs hides exempts the initial user
 /// namespace (`mount_too_revealing()` in Linux `fs/namespace.c`), so it is applied here.
@@ -88,13 +91,43 @@ pub fn put_proc(
     } else {
         &[(c"subset", c"pid")]
     };
-    let attr = Attr::NODEV.and(Attr::NOEXEC);
-    let proc = new_filesystem(&shelved.raise()?, ("proc", c"proc"), options, attr)?;
-    let target = InstancePath::literal(c"/proc");
-    // Not `put`, which would refuse a clone of the host's /proc as a place.
+    let proc = new_filesystem(&shelved.raise()?, ("proc", c"proc"), options, PROC_ATTR)?;
+    put_in_proc(shelved, new_root, &proc, c"/proc")?;
+    if is_whole {
+        Ok(())
+    } else {
+        mark_as_masked(shelved, new_root)
+    }
+}
+
+/// Keeps user namespaces inside from mounting a whole procfs.
+///
+/// To that rule ours is whole, though it has the processes only, unless something is mounted on a
+/// part of it that is not always empty. So a file of pid 1, which nobody replaces, is mounted on
+/// itself: nothing changes for those who read it.
+fn mark_as_masked(shelved: &mut Shelved, new_root: &NewRoot) -> Result<(), InstanceError> {
+    const LIMITS: &CStr = c"/proc/1/limits";
+    let failed = |errno| InstanceError::Filesystem {
+        kind: "proc",
+        errno,
+    };
+    let place = new_root.look(shelved, LIMITS).map_err(failed)?;
+    let attr = PROC_ATTR.and(Attr::NOSUID);
+    let limits = Tree::clone_of(&shelved.raise()?, &place, attr, Depth::One).map_err(failed)?;
+    put_in_proc(shelved, new_root, &limits, LIMITS)
+}
+
+/// Not `put`, which refuses places in procfs: the host's own may be beneath.
+fn put_in_proc(
+    shelved: &mut Shelved,
+    new_root: &NewRoot,
+    tree: &Tree,
+    target: &'static CStr,
+) -> Result<(), InstanceError> {
+    let target = InstancePath::literal(target);
     let placed = new_root
         .find(shelved, &target)
-        .and_then(|place| new_root.attach(shelved, &proc, &place, &target));
+        .and_then(|place| new_root.attach(shelved, tree, &place, &target));
     placed.map_err(|error| misplaced(Subject::Filesystem("proc"), target, error))
 }
 

@@ -114,32 +114,35 @@ pub fn assemble(
     }
     fill_dev(shelved, &new_root, devices, own.console, may_exec_tmp)?;
     for step in steps {
-        match step {
-            Step::Graft {
-                source,
-                name,
-                target,
-                ..
-            } => {
-                put(shelved, &new_root, &source, target, Subject::Graft(name))?;
-            }
-            Step::Tmpfs { options, target } => {
-                let tree = new_tmpfs(&shelved.raise()?, &options, may_exec_tmp)?;
-                put(
-                    shelved,
-                    &new_root,
-                    &tree,
-                    target,
-                    Subject::Filesystem("tmpfs"),
-                )?;
-            }
-        }
+        put_step(shelved, &new_root, step, may_exec_tmp)?;
     }
     put_program(shelved, &new_root, &own.program, own.path)?;
     let dev = InstancePath::literal(c"/dev");
     new_root
         .seal_dev(shelved)
         .map_err(|error| misplaced(Subject::Filesystem("tmpfs"), dev, error))
+}
+
+/// One mount that the caller asked for.
+fn put_step(
+    shelved: &mut Shelved,
+    new_root: &NewRoot,
+    step: Step<Tree>,
+    may_exec_tmp: bool,
+) -> Result<(), InstanceError> {
+    let (tree, target, subject) = match step {
+        Step::Graft {
+            source,
+            name,
+            target,
+            ..
+        } => (source, target, Subject::Graft(name)),
+        Step::Tmpfs { options, target } => {
+            let tree = new_tmpfs(&shelved.raise()?, &options, may_exec_tmp)?;
+            (tree, target, Subject::Filesystem("tmpfs"))
+        }
+    };
+    put(shelved, new_root, &tree, target, subject)
 }
 
 /// An error that says what could not be put where.

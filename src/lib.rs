@@ -9,6 +9,7 @@
     clippy::disallowed_macros,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::mem_forget, // of `Raised`, it would leave privilege on
     clippy::panic,
     clippy::unwrap_used
 )]
@@ -52,7 +53,7 @@ use supervisor::supervise;
 use sys::descriptor;
 use sys::entry::Start;
 use sys::privilege::{PrivilegeError, Shelved};
-use sys::process::{self, DescriptorLimit, Ending, Side};
+use sys::process::{self, DescriptorLimit, Ending, Leash, Side};
 use sys::procfs::Procfs;
 use sys::unprivileged::Cause;
 
@@ -80,7 +81,6 @@ fn launch(start: &Start) -> Result<Ending, Error> {
         Parsed::Print(text) => return Ok(print(&text)),
     };
     let mut privilege = privilege.map_err(explain_missing)?;
-    process::die_with_parent_if_pid_1().map_err(Error::Supervise)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
     descriptor::restrict_inherited(&procfs).map_err(Error::Descriptors)?;
     let caller = Caller::current(&start.environment);
@@ -94,8 +94,8 @@ fn launch(start: &Start) -> Result<Ending, Error> {
             drop(own);
             supervise(&renounced, &child, &procfs).map_err(Error::Supervise)
         }
-        Side::Pid1(privilege) => {
-            let Err(error) = become_command(privilege, request, &caller, own, &procfs);
+        Side::Pid1(privilege, leash) => {
+            let Err(error) = become_command(privilege, leash, request, &caller, own, &procfs);
             Err(error)
         }
     }
@@ -104,6 +104,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
 /// The child's way to exec. Host paths are named in `Plan::open`, and never again.
 fn become_command(
     mut privilege: Shelved,
+    leash: Leash,
     request: Request,
     caller: &Caller<'_>,
     own: OwnFiles,
@@ -127,6 +128,7 @@ fn become_command(
         );
     }
     let environment = Environment::new(caller.environment, &request.changes);
+    leash.wait_for_release().map_err(Error::Released)?;
     Err(command::execute(&renounced, request.program, &environment).into())
 }
 

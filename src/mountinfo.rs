@@ -25,19 +25,11 @@ pub struct Entry<'a> {
     /// Where it is mounted, seen from this process's root.
     pub mountpoint: Cow<'a, [u8]>,
     options: &'a [u8],
-    propagation: &'a [u8],
     kind: &'a [u8],
     super_options: &'a [u8],
 }
 
 impl Entry<'_> {
-    /// Is it left out when a tree is cloned?
-    pub fn is_unbindable(&self) -> bool {
-        self.propagation
-            .split(|byte| *byte == b' ')
-            .any(|tag| tag == b"unbindable")
-    }
-
     fn has_option(&self, wanted: &[u8]) -> bool {
         [self.options, self.super_options].iter().any(|list| {
             list.split(|byte| *byte == b',')
@@ -85,22 +77,18 @@ impl<'a> MountTable<'a> {
             .filter(move |entry| entry.parent == id && entry.id != id)
     }
 
-    /// An unbindable mount on this one, or on one that is on it, and so on.
-    ///
-    /// Goes by the numbers alone: paths can be changed by whoever owns a directory.
-    pub fn unbindable_below(&self, id: u64) -> Option<&Entry<'a>> {
-        self.0
-            .iter()
-            .filter(|entry| entry.is_unbindable())
-            .find(|entry| {
-                // A chain of parents has no loop, but the length of the table ends any that had.
-                let mut parent = entry.parent;
-                self.0.iter().any(|_| {
-                    let found = parent == id;
-                    parent = self.get(parent).map_or(0, |entry| entry.parent);
-                    found
-                })
-            })
+    /// Is the mount `id` the mount `ancestor`, or on it, or on one that is on it, and so on?
+    pub fn is_at_or_below(&self, id: u64, ancestor: u64) -> bool {
+        let mut at = id;
+        // A chain of parents has no loop, but the length of the table ends any that had.
+        for _ in &self.0 {
+            match self.get(at) {
+                Some(entry) if entry.id == ancestor => return true,
+                Some(entry) => at = entry.parent,
+                None => return false,
+            }
+        }
+        false
     }
 
     /// Can the caller see a whole /proc: one with nothing hidden below a mount?
@@ -133,12 +121,9 @@ fn parse_line(line: &[u8]) -> Option<Entry<'_>> {
     let options = fields.next()?;
     // No or several words of propagation, then the separator.
     let rest = fields.next()?;
-    let (propagation, rest) = match rest.strip_prefix(b"- ") {
-        Some(rest) => (&b""[..], rest),
-        None => {
-            let separator = rest.windows(3).position(|window| window == b" - ")?;
-            (rest.get(..separator)?, rest.get(separator + 3..)?)
-        }
+    let rest = match rest.strip_prefix(b"- ") {
+        Some(rest) => rest,
+        None => rest.get(rest.windows(3).position(|window| window == b" - ")? + 3..)?,
     };
     let mut fields = rest.splitn(3, |byte| *byte == b' ');
     let kind = fields.next()?;
@@ -150,7 +135,6 @@ fn parse_line(line: &[u8]) -> Option<Entry<'_>> {
         root,
         mountpoint,
         options,
-        propagation,
         kind,
         super_options,
     })
@@ -202,8 +186,6 @@ mod tests {
             table.get(28).unwrap().mountpoint.as_ref(),
             b"/a b\tc\nd\\e#f"
         );
-        assert!(table.get(30).unwrap().is_unbindable());
-        assert!(!table.get(28).unwrap().is_unbindable());
         assert_eq!(table.get(99), None);
     }
 
@@ -229,13 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn unbindable_mounts_are_found_at_any_depth() {
+    fn a_mount_is_below_another_at_any_depth() {
         let table = MountTable::parse(HOST.as_bytes()).unwrap();
-        for (id, expected) in [(27, Some(30)), (28, Some(30)), (22, None), (30, None)] {
+        for (id, ancestor, expected) in [
+            (30, 30, true),
+            (30, 28, true),
+            (30, 27, true),
+            (27, 30, false),
+            (22, 28, false),
+            (99, 27, false),
+            (99, 99, false),
+        ] {
             assert_eq!(
-                table.unbindable_below(id).map(|entry| entry.id),
+                table.is_at_or_below(id, ancestor),
                 expected,
-                "{id}"
+                "{id} {ancestor}"
             );
         }
     }

@@ -68,7 +68,8 @@ fn clone_program(shelved: &mut Shelved, procfs: &Procfs, attr: Attr) -> Result<T
     if program.stat.links == 0 {
         return Err(OwnError::Replaced);
     }
-    // That it is setuid or has file capabilities is known: we hold what only that can have given.
+    // That it is set-user-id or has file capabilities need not be asked: if we hold what root and
+    // the caller's ambient capabilities cannot have given, it is; else it gives nobody anything.
     if !program.stat.is(libc::S_IFREG) || program.stat.uid != 0 {
         return Err(OwnError::NotRoots);
     }

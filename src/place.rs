@@ -77,7 +77,20 @@ impl NewRoot {
         let raised = shelved.raise()?;
         mount::attach(&raised, &tree, &slash).map_err(PlaceError::Attach)?;
         mount::pivot(&raised, tree.fd()).map_err(PlaceError::Attach)?;
+        drop(raised);
+        // The old root, and whatever was mounted over it: each was a way out by `/..`, which leads
+        // to the top of what is stacked on the root directory.
+        while Self::top(shelved)?.mount_id != tree.stat.mount_id {
+            mount::detach_top(&shelved.raise()?).map_err(PlaceError::Attach)?;
+        }
         Ok(Self { tree, dev: None })
+    }
+
+    /// What is on top of the root directory.
+    fn top(shelved: &Shelved) -> Result<Stat, PlaceError> {
+        fs::open_dir(shelved, c"/..")
+            .and_then(Stat::of)
+            .map_err(PlaceError::Lookup)
     }
 
     /// Number of the mount that is the root.
@@ -101,8 +114,7 @@ impl NewRoot {
         let place = self
             .look(shelved, target.as_c_str())
             .map_err(PlaceError::Lookup)?;
-        let root = self.tree.stat;
-        if (place.stat.mount_id, place.stat.inode) == (root.mount_id, root.inode) {
+        if place.stat.is_same_place(&self.tree.stat) {
             return Err(PlaceError::IsRoot);
         }
         Ok(place)
@@ -165,9 +177,7 @@ impl NewRoot {
             return Err(missing);
         };
         match self.look(shelved, parent.as_c_str()) {
-            Ok(parent)
-                if (parent.stat.mount_id, parent.stat.inode)
-                    == (dev.stat.mount_id, dev.stat.inode) => {}
+            Ok(parent) if parent.stat.is_same_place(&dev.stat) => {}
             _ => return Err(missing),
         }
         let made = if tree.stat.is_dir() {

@@ -49,19 +49,6 @@ pub enum PlanError {
         /// The kernel's word.
         errno: Errno,
     },
-    /// The kernel would leave a mount out of the clone, and show what it hides.
-    #[error(
-        "cannot map {source_path} on {target}: the mount on {} is unbindable",
-        Quoted(mountpoint)
-    )]
-    Unbindable {
-        /// SRC.
-        source_path: HostPath,
-        /// DST.
-        target: InstancePath,
-        /// Where the unbindable mount is.
-        mountpoint: Vec<u8>,
-    },
     /// `--here`, but the current directory is deleted, or not below the caller's root directory.
     #[error("cannot use the current directory: it has no path here")]
     NowhereHere,
@@ -181,11 +168,11 @@ impl Plan {
         })
     }
 
-    /// Clones every place, and makes the namespace private before anything is attached.
+    /// Makes the namespace private, and clones every place.
     ///
-    /// Clone first, then read the mount table: what is mounted in between hides nothing that the
-    /// caller did not see a moment ago, while the other order could uncover it. Private last: an
-    /// automount that the opening set off arrives by propagation.
+    /// Private before anything is cloned: no mount arrives any more, no clone joins a peer group,
+    /// and none is unbindable, which a recursive clone would leave out, showing what it hides. But
+    /// not before the places are open: an automount that opening sets off comes by propagation.
     pub fn clone_trees(
         self,
         shelved: &mut Shelved,
@@ -193,33 +180,22 @@ impl Plan {
         program: &InstancePath,
     ) -> Result<Trees, PlanError> {
         let raised = shelved.raise()?;
+        mount::make_namespace_private(&raised).map_err(PlanError::Private)?;
         let devices = self
             .devices
             .into_iter()
             .map(|device| clone_device(&raised, device));
         let devices = devices.collect::<Result<_, _>>()?;
-        let mut origins = Vec::with_capacity(self.steps.len());
-        let mut steps = Vec::with_capacity(self.steps.len());
-        for step in self.steps {
-            let (step, origin) = clone_step(&raised, step)?;
-            origins.push(origin);
-            steps.push(step);
-        }
+        let steps = self.steps.into_iter().map(|step| clone_step(&raised, step));
+        let steps = steps.collect::<Result<_, _>>()?;
         let root = self.root.clone_bare(&raised)?;
         drop(raised);
 
         let table = procfs.mount_table().map_err(PlanError::Table)?;
         let table = MountTable::parse(&table)?;
-        for (step, origin) in steps.iter().zip(origins) {
-            refuse_unbindable(step, origin, &table)?;
-        }
         let root = root.uncovers_nothing(shelved, &table, program);
-
-        let raised = shelved.raise()?;
-        mount::make_namespace_private(&raised).map_err(PlanError::Private)?;
-        let root = root.finish(&raised)?;
         Ok(Trees {
-            root,
+            root: root.finish(&shelved.raise()?)?,
             devices,
             steps,
             may_exec_tmp: self.may_exec_tmp,
@@ -249,16 +225,13 @@ fn open_source(
     }
 }
 
-/// Clones one source recursively, and tells on which mount it is.
+/// Clones one source recursively: else it would show what lies beneath the mounts below it.
 ///
-/// Recursively, or it would show what lies beneath the mounts below it. nosuid whatever the access;
-/// the source's own flags stay, so `--vol /dev /dev` reaches what the caller reaches outside.
-fn clone_step(
-    raised: &Raised<'_>,
-    step: Step<OwnedFd>,
-) -> Result<(Step<Tree>, Option<u64>), PlanError> {
+/// nosuid whatever the access; the source's own flags stay, so that `--vol /dev /dev` reaches what
+/// the caller reaches outside.
+fn clone_step(raised: &Raised<'_>, step: Step<OwnedFd>) -> Result<Step<Tree>, PlanError> {
     match step {
-        Step::Tmpfs { options, target } => Ok((Step::Tmpfs { options, target }, None)),
+        Step::Tmpfs { options, target } => Ok(Step::Tmpfs { options, target }),
         Step::Graft {
             source,
             name,
@@ -266,18 +239,13 @@ fn clone_step(
             access,
         } => {
             let attr = Attr::NOSUID.and_if(access == Access::ReadOnly, Attr::RDONLY);
-            let cloned = Stat::of(&source)
-                .and_then(|stat| Ok((stat, Tree::clone_of(raised, &source, attr, Depth::All)?)));
-            match cloned {
-                Ok((stat, source)) => Ok((
-                    Step::Graft {
-                        source,
-                        name,
-                        target,
-                        access,
-                    },
-                    Some(stat.mount_id),
-                )),
+            match Tree::clone_of(raised, &source, attr, Depth::All) {
+                Ok(source) => Ok(Step::Graft {
+                    source,
+                    name,
+                    target,
+                    access,
+                }),
                 Err(errno) => Err(PlanError::Source {
                     source_path: name,
                     target,
@@ -285,24 +253,6 @@ fn clone_step(
                 }),
             }
         }
-    }
-}
-
-fn refuse_unbindable(
-    step: &Step<Tree>,
-    origin: Option<u64>,
-    table: &MountTable<'_>,
-) -> Result<(), PlanError> {
-    let (Step::Graft { name, target, .. }, Some(origin)) = (step, origin) else {
-        return Ok(());
-    };
-    match table.unbindable_below(origin) {
-        None => Ok(()),
-        Some(entry) => Err(PlanError::Unbindable {
-            source_path: name.clone(),
-            target: target.clone(),
-            mountpoint: entry.mountpoint.to_vec(),
-        }),
     }
 }
 

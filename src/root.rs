@@ -105,8 +105,8 @@ impl RootPlace {
 impl RootClone {
     /// Keeps the bare clone only if nothing at all can be hidden beneath the mounts on it.
     ///
-    /// Only of the caller's own root mount, the one whose path no rename can change while the table
-    /// is read. Elsewhere the recursive clone is exact, and mostly just as small.
+    /// Only of the caller's own root mount: its path no rename can change while the table is read.
+    /// Elsewhere the recursive clone is exact, and mostly just as small.
     pub fn uncovers_nothing(
         mut self,
         shelved: &Shelved,
@@ -135,8 +135,6 @@ impl RootClone {
     }
 
     /// The bare clone, or else the whole tree.
-    ///
-    /// In a namespace that is private by now, so that no mount is unbindable and left out.
     pub fn finish(self, raised: &Raised<'_>) -> Result<Root, PlanError> {
         match self.bare {
             Some(tree) => Ok(Root { tree, keeps: None }),

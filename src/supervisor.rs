@@ -17,13 +17,10 @@ use crate::sys::procfs::Procfs;
 /// when the command closes it, and there is nothing left to say here.
 pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Result<Ending, Errno> {
     let arrivals = Arrivals::listen()?;
-    let kept = [
-        arrivals.as_fd(),
-        child.pidfd.as_fd(),
-        child.life.as_fd(),
-        procfs.as_fd(),
-    ];
+    let [pidfd, hold, leash] = child.descriptors();
+    let kept = [arrivals.as_fd(), procfs.as_fd(), pidfd, hold, leash];
     descriptor::close_all_but(&kept)?;
+    child.release(renounced)?;
     let mut fate = None;
     loop {
         let arrival = arrivals.next()?;
@@ -37,7 +34,7 @@ pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Resul
             // ESRCH: it has just ended, and the next SIGCHLD says so.
             let _ = child.send(renounced, arrival.signal);
         }
-        if terminates(arrival.signal) && procfs.is_deaf_to(renounced, child.pid, arrival.signal) {
+        if terminates(arrival.signal) && procfs.is_deaf_to(renounced, child, arrival.signal) {
             // Pid 1 of a pid namespace is spared what would end any other process, so ^C and
             // timeout(1) would do nothing: what the kernel does not do is done here.
             let _ = child.send(renounced, libc::SIGKILL);

@@ -83,7 +83,7 @@ impl Sets {
 /// Goes by the kernel's own numbers, since it may know capabilities that no crate knows yet.
 /// Errors: `EPERM` without an effective CAP_SETPCAP.
 pub(super) fn cut_bounding_set(keep: u64) -> Result<(), Errno> {
-    let surplus = bounding_set() & !keep;
+    let surplus = bounding_set()? & !keep;
     for number in (0..u64::BITS).filter(|number| surplus >> number & 1 == 1) {
         // SAFETY: this prctl takes a number and touches no memory of ours.
         let status = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
@@ -93,14 +93,17 @@ pub(super) fn cut_bounding_set(keep: u64) -> Result<(), Errno> {
 }
 
 /// The bounding set as a mask: PR_CAPBSET_READ, up to the last capability that the kernel knows.
-pub(super) fn bounding_set() -> u64 {
-    let known = (0..u64::BITS).map_while(|number| Some((number, is_bounding(number)?)));
-    known.fold(0, |set, (number, is_in)| set | u64::from(is_in) << number)
-}
-
-/// Is the capability of this number in the bounding set? `None` if there is no such capability.
-fn is_bounding(number: u32) -> Option<bool> {
-    // SAFETY: this prctl takes a number and touches no memory of ours.
-    let status = unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) };
-    Errno::result(status).ok().map(|status| status == 1)
+pub(super) fn bounding_set() -> Result<u64, Errno> {
+    let mut set = 0;
+    for number in 0..u64::BITS {
+        // SAFETY: this prctl takes a number and touches no memory of ours.
+        let status = unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) };
+        match Errno::result(status) {
+            Ok(is_in) => set |= u64::from(is_in == 1) << number,
+            // The kernel knows at least CAP_CHOWN, 0.
+            Err(Errno::EINVAL) if number > 0 => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(set)
 }

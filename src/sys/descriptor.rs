@@ -10,7 +10,7 @@ use libc::{c_int, c_uint};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
-use super::fs::Stat;
+use super::fs::{self, FileKind, Stat};
 use super::procfs::Procfs;
 
 /// Kinds without a file type that may pass, by the kernel's name for them.
@@ -44,15 +44,23 @@ fn may_pass(procfs: &Procfs, descriptor: BorrowedFd<'_>, number: RawFd) -> Resul
     }
     Ok(match Stat::of(descriptor)?.mode & libc::S_IFMT {
         libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => true,
-        // Namespaces and pidfds are regular files to stat(2), but have no path: `mnt:[4026531841]`.
-        libc::S_IFREG => procfs.name_of_descriptor(number)?.starts_with(b"/"),
-        0 => HARMLESS.contains(&procfs.name_of_descriptor(number)?.as_slice()),
+        libc::S_IFREG => match fs::kind_of_file(descriptor)? {
+            // Regular files to stat(2): namespaces, wherever they are mounted, and pidfds.
+            FileKind::Namespace | FileKind::Pidfd => false,
+            FileKind::Anonymous => is_harmless(procfs, number)?,
+            FileKind::Other => true,
+        },
+        0 => is_harmless(procfs, number)?,
         _ => false,
     })
 }
 
+fn is_harmless(procfs: &Procfs, number: RawFd) -> Result<bool, Errno> {
+    Ok(HARMLESS.contains(&procfs.name_of_descriptor(number)?.as_slice()))
+}
+
 /// Closes every descriptor of this process but `kept`: close_range(2), Linux 5.9.
-pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut numbers: Vec<c_uint> = kept
         .iter()
         .map(|fd| fd.as_raw_fd().cast_unsigned())

@@ -26,6 +26,9 @@ macro_rules! entry_point {
             keepcaps = const libc::PR_SET_KEEPCAPS,
             getuid = const libc::SYS_getuid,
             setresuid = const libc::SYS_setresuid,
+            getpid = const libc::SYS_getpid,
+            pdeathsig = const libc::PR_SET_PDEATHSIG,
+            sigkill = const libc::SIGKILL,
             fcntl = const libc::SYS_fcntl,
             getfd = const libc::F_GETFD,
             ebadf = const libc::EBADF,
@@ -39,6 +42,8 @@ macro_rules! entry_point {
 
 // prctl(PR_SET_KEEPCAPS, 1): or the next call would empty the permitted set as well.
 // setresuid(r, r, r) to the real uid: empties the effective set.
+// getpid() is 1 in a nested instance: prctl(PR_SET_PDEATHSIG, SIGKILL), which exec of a set-user-id
+// program has undone, so that the instance goes on to die with its supervisor.
 // Then for 0 to 2: where fcntl(F_GETFD) says EBADF, epoll_create1 must return that very number.
 // Whatever fails: exit_group(124). Nothing can be said, standard error may not exist.
 #[cfg(target_arch = "x86_64")]
@@ -62,6 +67,17 @@ entry_point! {
     "syscall",
     "test rax, rax",
     "jnz 4f",
+    "mov eax, {getpid}",
+    "syscall",
+    "cmp eax, 1",
+    "jne 5f",
+    "mov eax, {prctl}",
+    "mov edi, {pdeathsig}",
+    "mov esi, {sigkill}",
+    "syscall",
+    "test rax, rax",
+    "jnz 4f",
+    "5:",
     "xor ebx, ebx",
     "2:",
     "mov eax, {fcntl}",
@@ -106,6 +122,16 @@ entry_point! {
     "mov x8, {setresuid}",
     "svc 0",
     "cbnz x0, 4f",
+    "mov x8, {getpid}",
+    "svc 0",
+    "cmp x0, 1",
+    "b.ne 5f",
+    "mov x8, {prctl}",
+    "mov x0, {pdeathsig}",
+    "mov x1, {sigkill}",
+    "svc 0",
+    "cbnz x0, 4f",
+    "5:",
     "mov x20, 0",
     "2:",
     "mov x0, x20",

@@ -10,8 +10,8 @@ use libc::c_int;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::Mode;
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::stat::{FchmodatFlags, Mode};
+use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::privilege::{Renounced, Shelved};
@@ -162,10 +162,40 @@ impl Stat {
         self.is(libc::S_IFDIR)
     }
 
+    /// Is it the very same file on the very same mount?
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (self.mount_id, self.inode) == (other.mount_id, other.inode)
+    }
+
     /// Is it the very same file, wherever it is mounted?
     pub fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
+}
+
+/// Kinds of regular files that are no files of anybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A namespace: on nsfs, under a path or not.
+    Namespace,
+    /// A process: on pidfs, Linux 6.9.
+    Pidfd,
+    /// An object of the kernel's: `anon_inode:[NAME]`.
+    Anonymous,
+    /// What people call a file.
+    Other,
+}
+
+/// Which kind of regular file is it? By the filesystem that it is on: fstatfs(2).
+pub fn kind_of_file(fd: impl AsFd) -> Result<FileKind, Errno> {
+    const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
+    const ANON_INODE_FS_MAGIC: FsType = FsType(0x0904_1934);
+    Ok(match fstatfs(fd)?.filesystem_type() {
+        NSFS_MAGIC => FileKind::Namespace,
+        PID_FS_MAGIC => FileKind::Pidfd,
+        ANON_INODE_FS_MAGIC => FileKind::Anonymous,
+        _ => FileKind::Other,
+    })
 }
 
 /// Is it on a proc filesystem?
@@ -176,11 +206,6 @@ pub fn is_on_procfs(fd: impl AsFd) -> Result<bool, Errno> {
 /// Is it on a mount from which nothing can be executed?
 pub fn is_noexec(fd: impl AsFd) -> Result<bool, Errno> {
     Ok(fstatvfs(fd)?.flags().contains(FsFlags::ST_NOEXEC))
-}
-
-/// Is it on a mount where set-user-id bits and file capabilities mean nothing?
-pub fn is_nosuid(fd: impl AsFd) -> Result<bool, Errno> {
-    Ok(fstatvfs(fd)?.flags().contains(FsFlags::ST_NOSUID))
 }
 
 /// Is the directory empty, and may the caller see that? `EACCES` if not.
@@ -217,6 +242,12 @@ pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
 pub fn create_file(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     openat(own, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// Sets the permissions of `name` in a tmpfs of our own, whatever the caller's umask.
+pub fn set_mode(own: &OwnedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    let mode = Mode::from_bits_truncate(mode);
+    nix::sys::stat::fchmodat(own, name, mode, FchmodatFlags::FollowSymlink)
 }
 
 /// Makes the link `name` to `destination` in a tmpfs of our own.

@@ -59,9 +59,9 @@ impl Depth {
 
 /// Clones the mount at `place` into a detached tree: open_tree(2), Linux 5.2.
 ///
-/// Of `Depth::All` the kernel leaves out unbindable mounts, and shows what lies beneath them.
-/// Errors: `EINVAL` if `place` is in another mount namespace, or unbindable, or, in a user
-/// namespace, if `Depth::One` would uncover a locked mount.
+/// Of `Depth::All` the kernel would leave out unbindable mounts, and show what lies beneath them;
+/// in a private namespace there are none.
+/// Errors: `EINVAL` if `place` is in another mount namespace, or, in a user namespace, if `Depth::One` would uncover a locked mount.
 /// Source: `open_detached_copy()` and `__do_loopback()` in Linux `fs/namespace.c`.
 pub fn clone_tree(_: &Raised<'_>, place: impl AsFd, depth: Depth) -> Result<OwnedFd, Errno> {
     clone_at(place.as_fd().as_raw_fd(), c"", depth)
@@ -181,13 +181,17 @@ pub fn attach(_: &Raised<'_>, tree: impl AsFd, place: impl AsFd) -> Result<(), E
     Errno::result(status).map(drop)
 }
 
-/// Makes the attached `root` the root of the namespace, and detaches all that was there before.
+/// Makes the attached `root` the root of the namespace, with the old one stacked on it.
 ///
-/// pivot_root(2) with the same directory twice stacks the old root on the new one, so it needs no
-/// place to put it, and the lazy umount(2) takes it away with everything below.
+/// pivot_root(2) with the same directory twice needs no place to put the old root.
 /// Errors: `EINVAL` if the caller is in a chroot, or on the initial ramfs.
 pub fn pivot(_: &Raised<'_>, root: &OwnedFd) -> Result<(), Errno> {
     fchdir(root)?;
-    pivot_root(c".", c".")?;
+    pivot_root(c".", c".")
+}
+
+/// Detaches what is on top of the current directory, with everything below it: umount2(2),
+/// `MNT_DETACH`. Only that one: if it was stacked on another mount, the other one is on top now.
+pub fn detach_top(_: &Raised<'_>) -> Result<(), Errno> {
     umount2(c".", MntFlags::MNT_DETACH)
 }

@@ -63,10 +63,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{getresgid, getresuid};
+use nix::unistd::{getresgid, getresuid, getuid};
 use thiserror::Error;
 
+use crate::exit::CANNOT;
+
 use super::capability::{self, Sets, mask};
+use super::process::exit;
 
 /// The one capability that the work needs.
 const WORK: u64 = mask(Capability::CAP_SYS_ADMIN);
@@ -98,6 +101,9 @@ pub enum PrivilegeError {
     /// Installed set-group-id, or started by such a program: groups are none of our business.
     #[error("the real, effective and saved group ids differ")]
     MixedGroups,
+    /// libc has started up with privilege: file capabilities of the `+e` kind.
+    #[error("capabilities were effective from the start")]
+    Effective,
     /// The real, effective and saved user ids differ after the entry point made them one.
     #[error("the real, effective and saved user ids differ")]
     MixedUsers,
@@ -107,8 +113,8 @@ pub enum PrivilegeError {
     /// A call reported success, but what it was to set reads differently.
     #[error("{0} did not take effect")]
     Ineffective(&'static str),
-    /// The bounding set of a root caller cannot be cut, for want of CAP_SETPCAP.
-    #[error("cannot reduce the capability bounding set: CAP_SETPCAP is missing")]
+    /// The bounding set has more than it may, for want of CAP_SETPCAP or in spite of it.
+    #[error("the capability bounding set cannot be reduced")]
     Uncut,
     /// A system call failed: capset(2), prctl(2).
     #[error("{call}: {}", errno.desc())]
@@ -140,31 +146,38 @@ pub struct Raised<'a> {
     shelved: &'a Shelved,
 }
 
-/// Proof that every capability is gone for good.
+/// Proof that every capability is given up for good, in this process and in all that it becomes; but
+/// for root's, which are no more than root's command has.
 #[derive(Debug)]
 pub struct Renounced(());
 
 impl Shelved {
     /// Shelves what the entry point kept: see `sys/entry.rs`.
     ///
-    /// Whatever the outcome, no capability but CAP_SYS_ADMIN and CAP_SETPCAP is left, and none is
-    /// effective. Dumpable goes off last, since each change of credentials sets it anew
-    /// (`commit_creds()` in Linux `kernel/cred.c`); from then on no other process of the caller's
-    /// may trace this one, nor look at its descriptors.
+    /// Whatever the outcome, none is effective, and none is left but CAP_SYS_ADMIN and CAP_SETPCAP;
+    /// for root also those that the command will have, so that its exec gains nothing. Dumpable
+    /// goes off after the last change of the ids, which sets it anew (`commit_creds()` in Linux
+    /// `kernel/cred.c`); from then on no other process of the caller's may trace this one, nor look
+    /// at its descriptors.
     pub fn acquire() -> Result<Self, PrivilegeError> {
         static HELD: AtomicBool = AtomicBool::new(false);
         if HELD.swap(true, Ordering::Relaxed) {
             return Err(PrivilegeError::Held);
         }
-        let held = Sets::read().map_err(failed("capget"))?.permitted;
-        let permitted = if held & WORK == 0 {
+        let held = Sets::read().map_err(failed("capget"))?;
+        let is_root = getuid().is_root();
+        let wanted = WORK | CUT | if is_root { BOUNDING_OF_ROOT } else { 0 };
+        let permitted = if held.permitted & WORK == 0 {
             0
         } else {
-            held & (WORK | CUT)
+            held.permitted & wanted
         };
         set(permitted, 0)?;
         if permitted == 0 {
             return Err(PrivilegeError::Missing);
+        }
+        if held.effective != 0 && !is_root {
+            return Err(PrivilegeError::Effective);
         }
         hide_from_tracers()?;
         let uid = getresuid().map_err(failed("getresuid"))?;
@@ -183,7 +196,7 @@ impl Shelved {
 
     /// Is the caller root, for whom no boundary is promised?
     pub fn is_root(&self) -> bool {
-        nix::unistd::getuid().is_root()
+        getuid().is_root()
     }
 
     /// Makes CAP_SYS_ADMIN effective for as long as the answer lives.
@@ -197,22 +210,34 @@ impl Shelved {
     ///
     /// The bounding set is cut as well: for root it is the only thing that holds after exec, for
     /// others it is a second wall behind nosuid. Root without the means to cut it is refused.
+    ///
+    /// Root keeps permitted, but not effective, what its exec would give back anyway: an exec that
+    /// gains a capability would undo PR_SET_PDEATHSIG, and the command would outlive us.
     pub fn renounce(self) -> Result<Renounced, PrivilegeError> {
-        let root = self.is_root();
-        let keep = if root {
+        let is_root = self.is_root();
+        let keep = if is_root {
             BOUNDING_OF_ROOT
         } else {
             BOUNDING_OF_USERS
         };
-        if self.permitted & CUT != 0 {
+        let can_cut = self.permitted & CUT != 0;
+        if can_cut {
             set(self.permitted, CUT)?;
             capability::cut_bounding_set(keep).map_err(failed("prctl"))?;
         }
-        // Defence in depth for others, so a container without CAP_SETPCAP will do; for root the wall.
-        if root && capability::bounding_set() & !keep != 0 {
-            return Err(PrivilegeError::Uncut);
+        // Without CAP_SETPCAP, as in some containers, users do without the second wall.
+        if is_root || can_cut {
+            let left = capability::bounding_set().map_err(failed("prctl"))?;
+            if left & !keep != 0 {
+                return Err(PrivilegeError::Uncut);
+            }
         }
-        self.forget()
+        let permitted = if is_root {
+            self.permitted & BOUNDING_OF_ROOT
+        } else {
+            0
+        };
+        self.keep_only(permitted)
     }
 
     /// Gives everything up for ever, in the process that only waits.
@@ -220,11 +245,11 @@ impl Shelved {
     /// It will execute nothing, so no_new_privs costs it nothing.
     pub fn renounce_waiting(self) -> Result<Renounced, PrivilegeError> {
         prctl::set_no_new_privs().map_err(failed("prctl"))?;
-        self.forget()
+        self.keep_only(0)
     }
 
-    fn forget(self) -> Result<Renounced, PrivilegeError> {
-        set(0, 0)?;
+    fn keep_only(self, permitted: u64) -> Result<Renounced, PrivilegeError> {
+        set(permitted, 0)?;
         hide_from_tracers()?;
         Ok(Renounced(()))
     }
@@ -233,8 +258,8 @@ impl Shelved {
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
         if set(self.shelved.permitted, 0).is_err() {
-            // Going on would look paths up with privilege. There is nobody to tell.
-            std::process::abort();
+            // Going on would look paths up with privilege. Not abort(3): pid 1 ignores SIGABRT.
+            exit(CANNOT);
         }
     }
 }

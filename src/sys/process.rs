@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -13,10 +13,12 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{ForkResult, getpid, pipe2};
+use nix::unistd::{ForkResult, pipe2};
 use thiserror::Error;
 
 use super::new_descriptor;
+use crate::exit::CANNOT;
+
 use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
@@ -40,7 +42,7 @@ pub enum Side {
     /// The waiting parent; all privilege is gone.
     Supervisor(Child, Renounced),
     /// Pid 1 of the new pid namespace, with what the parent had.
-    Pid1(Shelved),
+    Pid1(Shelved, Leash),
 }
 
 /// Why there are not two processes now.
@@ -57,71 +59,70 @@ pub enum SplitError {
     /// The parent could not give its privilege up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// The parent died before the child could tie its life to the parent's.
-    #[error("the supervisor died")]
-    Orphaned,
 }
 
 fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
     move |errno| SplitError::Kernel { call, errno }
 }
 
-/// Ties the life of a nested selfdock, pid 1 of the outer instance, to its supervisor's.
-///
-/// The outer selfdock did so already, but exec of a set-user-id program undoes that.
-pub fn die_with_parent_if_pid_1() -> Result<(), Errno> {
-    if getpid().as_raw() == 1 {
-        die_with_parent()
-    } else {
-        Ok(())
-    }
-}
-
 /// Forks: a plain fork(2), without CLONE_VM, so that neither side can reach the other's memory.
 ///
 /// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
 /// that ends; the parent comes back with every signal blocked, the child with the caller's mask.
-pub fn split(shelved: Shelved) -> Result<Side, SplitError> {
+pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
     let signals = Signals::block().map_err(failed("sigprocmask"))?;
-    let (alive, life) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
+    let (leash, hold) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
             let pidfd = open_pidfd(child.as_raw()).map_err(failed("pidfd_open"))?;
             let renounced = shelved.renounce_waiting()?;
-            Ok(Side::Supervisor(
-                Child {
-                    pid: child.as_raw(),
-                    pidfd,
-                    life,
-                },
-                renounced,
-            ))
+            Ok(Side::Supervisor(Child { pidfd, hold, leash }, renounced))
         }
         ForkResult::Child => {
-            drop(life);
+            drop(hold);
             die_with_parent().map_err(failed("prctl"))?;
-            // Closed with the parent's other files, and that is before the kernel looks for
-            // children to kill: open here means that the signal is still to come.
-            if has_hung_up(&alive).map_err(failed("poll"))? {
-                return Err(SplitError::Orphaned);
-            }
             signals.restore().map_err(failed("sigprocmask"))?;
-            Ok(Side::Pid1(shelved))
+            Ok(Side::Pid1(shelved, Leash(leash)))
         }
     }
 }
 
 /// This process gets SIGKILL when its parent ends: PR_SET_PDEATHSIG.
 ///
-/// Survives exec, but neither that of a set-user-id program nor a change of credentials.
+/// Survives an exec, unless that gains privilege. A nested selfdock, whose exec did, asks anew in
+/// its entry point. Source: `commit_creds()` in Linux `kernel/cred.c`.
 fn die_with_parent() -> Result<(), Errno> {
     prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
-fn has_hung_up(reader: &OwnedFd) -> Result<bool, Errno> {
-    let mut question = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-    Ok(poll(&mut question, PollTimeout::ZERO)? != 0)
+/// What the child is held by until its supervisor has nothing left that could fail.
+#[derive(Debug)]
+pub struct Leash(OwnedFd);
+
+impl Leash {
+    /// Waits for `Child::release`. Ends the process if the supervisor has ended: it has said why.
+    ///
+    /// Its end of the pipe is closed with its other files, and that is before the kernel looks for
+    /// children to kill. So if it is open even now, that signal is still to come.
+    pub fn wait_for_release(self) -> Result<(), Errno> {
+        let mut byte = [0];
+        let is_released = loop {
+            match nix::unistd::read(&self.0, &mut byte) {
+                Err(Errno::EINTR) => {}
+                count => break count? == 1,
+            }
+        };
+        if !is_released || self.has_hung_up()? {
+            exit(CANNOT);
+        }
+        Ok(())
+    }
+
+    fn has_hung_up(&self) -> Result<bool, Errno> {
+        let mut question = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        Ok(poll(&mut question, PollTimeout::ZERO)? != 0)
+    }
 }
 
 /// The signal state of the caller, set aside while selfdock has its own.
@@ -153,15 +154,30 @@ impl Signals {
 /// The command's process, as its supervisor holds it.
 #[derive(Debug)]
 pub struct Child {
-    /// Its number in the supervisor's pid namespace, for reading about it only.
-    pub pid: i32,
-    /// What signals go through: never the number, which may be another's by then.
-    pub pidfd: OwnedFd,
-    /// Its other end tells the child that the parent is alive.
-    pub life: OwnedFd,
+    /// What signals go through: never a number, which may be another's by then.
+    pidfd: OwnedFd,
+    /// Its other end tells the child that the parent is ready, and alive.
+    hold: OwnedFd,
+    /// That other end, open here too, so that writing to it never is a SIGPIPE.
+    leash: OwnedFd,
 }
 
 impl Child {
+    /// Every descriptor that must stay open.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
+        [self.pidfd.as_fd(), self.hold.as_fd(), self.leash.as_fd()]
+    }
+
+    /// Number of the pidfd.
+    pub fn pidfd_number(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+
+    /// Lets the child go on to exec: the supervisor is ready, and has nothing to lose any more.
+    pub fn release(&self, _: &Renounced) -> Result<(), Errno> {
+        nix::unistd::write(&self.hold, &[0]).map(drop)
+    }
+
     /// Sends `signal`: pidfd_send_signal(2), Linux 5.1. `ESRCH` if the process has ended.
     pub fn send(&self, _: &Renounced, signal: c_int) -> Result<(), Errno> {
         let pidfd = self.pidfd.as_raw_fd();

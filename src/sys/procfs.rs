@@ -16,6 +16,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
 use super::privilege::{Renounced, Shelved};
+use super::process::Child;
 
 /// Inode number of the root of every procfs: `PROC_ROOT_INO` in Linux `fs/proc/internal.h`.
 const ROOT_INODE: u64 = 1;
@@ -74,28 +75,27 @@ impl Procfs {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    /// Would `signal` do nothing to the process `pid`, since it is pid 1 of a pid namespace and
-    /// neither catches it nor ignores nor blocks it itself?
+    /// Would `signal` do nothing to the `child`, since it is pid 1 of a pid namespace
+    /// and neither catches it nor ignores nor blocks it itself?
     ///
     /// Answers no if the process cannot be seen: the signal has been sent, and that is all we know.
-    pub fn is_deaf_to(&self, _: &Renounced, pid: i32, signal: i32) -> bool {
-        let Ok(status) = CString::new(format!("{pid}/status")) else {
+    pub fn is_deaf_to(&self, _: &Renounced, child: &Child, signal: i32) -> bool {
+        let Some(status) = self.status_of(child) else {
             return false;
-        };
-        let Ok(status) = self.read(&status) else {
-            return false;
-        };
-        let mask = |name: &str| {
-            let line = status
-                .split(|byte| *byte == b'\n')
-                .find(|line| line.starts_with(name.as_bytes()))?;
-            let digits = std::str::from_utf8(line.get(name.len()..)?).ok()?;
-            u64::from_str_radix(digits.trim(), 16).ok()
         };
         let bit = 1_u64 << (signal - 1);
-        ["SigBlk:", "SigIgn:", "SigCgt:"]
-            .iter()
-            .all(|name| mask(name).is_some_and(|mask| mask & bit == 0))
+        ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|name| {
+            let mask = field(&status, name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            mask.is_some_and(|mask| mask & bit == 0)
+        })
+    }
+
+    /// By the number that the process has in this procfs, which may not be that of our namespace.
+    fn status_of(&self, child: &Child) -> Option<Vec<u8>> {
+        let info = CString::new(format!("self/fdinfo/{}", child.pidfd_number())).ok()?;
+        let info = self.read(&info).ok()?;
+        let pid: u32 = field(&info, "Pid:")?.parse().ok()?;
+        self.read(&CString::new(format!("{pid}/status")).ok()?).ok()
     }
 
     fn lookup(&self, path: &CStr, flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -131,4 +131,11 @@ impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The value of the line that begins with `name`.
+fn field<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    str::from_utf8(value).ok().map(str::trim)
 }

@@ -26,10 +26,10 @@ pub enum Cause {
     /// An outer container, or an instance of root's.
     #[error("CAP_SYS_ADMIN is not in the capability bounding set")]
     Bounded,
-    /// A debugger's programs do not gain privileges.
+    /// None of these, so a debugger: its programs do not gain privileges.
     #[error("selfdock is being traced")]
     Traced,
-    /// None of these; so root of this user namespace is not root of the file's.
+    /// Root of this user namespace is not root of the file's.
     #[error("the set-user-id bit is not honoured in this user namespace")]
     UserNamespace,
 }
@@ -41,23 +41,21 @@ impl Cause {
         if prctl::get_no_new_privs() == Ok(true) {
             return Self::NoNewPrivs;
         }
+        if bounding_set().is_ok_and(|set| set & mask(Capability::CAP_SYS_ADMIN) == 0) {
+            return Self::Bounded;
+        }
+        // Elsewhere the owner of the file may read as somebody else.
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        if map.split_whitespace().ne(["0", "0", "4294967295"]) {
+            return Self::UserNamespace;
+        }
         if fs::metadata(PROGRAM).is_ok_and(|file| file.uid() != 0 || file.mode() & 0o4000 == 0) {
             return Self::NotInstalled;
         }
         if statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID)) {
             return Self::NoSuid;
         }
-        if bounding_set() & mask(Capability::CAP_SYS_ADMIN) == 0 {
-            return Self::Bounded;
-        }
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        if status
-            .lines()
-            .any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
-        {
-            return Self::Traced;
-        }
-        Self::UserNamespace
+        Self::Traced
     }
 
     /// What would mend it.
