@@ -11,7 +11,7 @@ use crate::path::{InstancePath, Quoted};
 use crate::request::Program;
 use crate::sys::fs::{self, Stat};
 use crate::sys::privilege::Renounced;
-use crate::sys::process;
+use crate::sys::process::{self, Leash};
 
 /// What a missing PATH means: as with execvp(3).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -82,8 +82,22 @@ pub fn enter_directory(
     })
 }
 
+/// What the exec of a nested selfdock, and of nothing else, needs.
+#[derive(Debug)]
+pub struct Nesting {
+    /// selfdock's own file.
+    pub program: Stat,
+    /// What ties this process to its supervisor.
+    pub leash: Leash,
+}
+
 /// Executes the program, and comes back only if that is impossible.
-pub fn execute(renounced: &Renounced, program: Program, environment: &Environment) -> CommandError {
+pub fn execute(
+    renounced: &Renounced,
+    nesting: &Nesting,
+    program: Program,
+    environment: &Environment,
+) -> CommandError {
     let (name, arguments) = match program {
         Program::Words(name, arguments) => (name, arguments),
         Program::Shell => {
@@ -98,7 +112,7 @@ pub fn execute(renounced: &Renounced, program: Program, environment: &Environmen
         .map_or(DEFAULT_PATH, CStr::to_bytes);
     let mut refusal = None;
     for candidate in candidates(&name, path) {
-        match attempt(renounced, &candidate, &args, environment) {
+        match attempt(renounced, nesting, &candidate, &args, environment) {
             Attempt::Absent => {}
             // Remembered, and the search goes on: perhaps a later one can be executed.
             Attempt::Refused(errno @ (Errno::EACCES | Errno::ENOENT)) => {
@@ -142,12 +156,18 @@ enum Attempt {
 
 fn attempt(
     renounced: &Renounced,
+    nesting: &Nesting,
     candidate: &CStr,
     args: &[CString],
     environment: &Environment,
 ) -> Attempt {
+    let stat = fs::stat_of(renounced, candidate);
+    let is_nested = stat.is_ok_and(|stat| stat.is_same_file(&nesting.program));
+    if let Err(errno) = nesting.leash.pass_on(renounced, is_nested) {
+        return Attempt::Refused(errno);
+    }
     match process::execute(renounced, candidate, args, environment.entries()) {
-        Errno::ENOENT if fs::exists(renounced, candidate) => Attempt::Refused(Errno::ENOENT),
+        Errno::ENOENT if stat.is_ok() => Attempt::Refused(Errno::ENOENT),
         Errno::ENOENT
         | Errno::ENOTDIR
         | Errno::ENAMETOOLONG

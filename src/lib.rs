@@ -43,7 +43,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use caller::Caller;
 use cli::Parsed;
-use command::Start as StartingPoint;
+use command::{Nesting, Start as StartingPoint};
 use environment::Environment;
 use error::Error;
 use own::OwnFiles;
@@ -113,6 +113,10 @@ fn become_command(
     process::unshare_mount_namespace(&privilege.raise()?).map_err(Error::MountNamespace)?;
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
+    let nesting = Nesting {
+        program: own.program.stat,
+        leash,
+    };
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
     let trees = plan.clone_trees(&mut privilege, procfs, &own.path)?;
@@ -128,8 +132,8 @@ fn become_command(
         );
     }
     let environment = Environment::new(caller.environment, &request.changes);
-    leash.wait_for_release().map_err(Error::Released)?;
-    Err(command::execute(&renounced, request.program, &environment).into())
+    nesting.leash.wait_for_release().map_err(Error::Released)?;
+    Err(command::execute(&renounced, &nesting, request.program, &environment).into())
 }
 
 /// The words after the program's own name.

@@ -23,18 +23,22 @@ pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Resul
     child.release(renounced)?;
     let mut fate = None;
     loop {
+        // Asked before any signal is waited for: SIGCHLD may have come before all were blocked.
+        if let Some(ending) = child.ended()? {
+            return Ok(fate.map_or(ending, Ending::Signaled));
+        }
         let arrival = arrivals.next()?;
         if arrival.signal == libc::SIGCHLD {
-            if let Some(ending) = child.ended()? {
-                return Ok(fate.map_or(ending, Ending::Signaled));
-            }
             continue;
         }
+        // Asked before it is sent: a handler may be for one time only.
+        let is_deaf =
+            terminates(arrival.signal) && procfs.is_deaf_to(renounced, child, arrival.signal);
         if !is_from_terminal(arrival) {
             // ESRCH: it has just ended, and the next SIGCHLD says so.
             let _ = child.send(renounced, arrival.signal);
         }
-        if terminates(arrival.signal) && procfs.is_deaf_to(renounced, child, arrival.signal) {
+        if is_deaf {
             // Pid 1 of a pid namespace is spared what would end any other process, so ^C and
             // timeout(1) would do nothing: what the kernel does not do is done here.
             let _ = child.send(renounced, libc::SIGKILL);

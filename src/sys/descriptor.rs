@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use super::fs::{self, FileKind, Stat};
+use super::process::is_leash;
 use super::procfs::Procfs;
 
 /// Kinds without a file type that may pass, by the kernel's name for them.
@@ -43,7 +44,8 @@ fn may_pass(procfs: &Procfs, descriptor: BorrowedFd<'_>, number: RawFd) -> Resul
         return Ok(false);
     }
     Ok(match Stat::of(descriptor)?.mode & libc::S_IFMT {
-        libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => true,
+        libc::S_IFIFO => !is_leash(descriptor)?,
+        libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => true,
         libc::S_IFREG => match fs::kind_of_file(descriptor)? {
             // Regular files to stat(2): namespaces, wherever they are mounted, and pidfds.
             FileKind::Namespace | FileKind::Pidfd => false,

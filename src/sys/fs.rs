@@ -255,7 +255,8 @@ pub fn create_link(own: &OwnedFd, name: &CStr, destination: &CStr) -> Result<(),
     nix::unistd::symlinkat(destination, own, name)
 }
 
-/// Is there a file of this name, executable or not?
-pub fn exists(_: &Renounced, path: &CStr) -> bool {
-    nix::unistd::access(path, nix::unistd::AccessFlags::F_OK).is_ok()
+/// Asks about the file of this name, whether or not it can be executed.
+pub fn stat_of(_: &Renounced, path: &CStr) -> Result<Stat, Errno> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
+    openat2(AT_FDCWD, path, how).and_then(Stat::of)
 }

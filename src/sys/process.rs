@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{ForkResult, pipe2};
+use nix::unistd::{ForkResult, getpid, pipe2};
 use thiserror::Error;
 
 use super::new_descriptor;
@@ -68,13 +68,19 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
 /// Forks: a plain fork(2), without CLONE_VM, so that neither side can reach the other's memory.
 ///
 /// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
-/// that ends; the parent comes back with every signal blocked, the child with the caller's mask.
+/// that ends, and has the caller's signal state; the parent has every signal blocked. Not earlier:
+/// a signal that ends the parent before is no different from one that comes before the start,
+/// while one sent to a child that has it blocked would be lost when the child unblocks it.
 pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
-    let signals = Signals::block().map_err(failed("sigprocmask"))?;
+    let callers = default_sigchld().map_err(failed("sigaction"))?;
     let (leash, hold) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
+    mark_as_leash(&leash).map_err(failed("fcntl"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
+            SigSet::all()
+                .thread_block()
+                .map_err(failed("sigprocmask"))?;
             let pidfd = open_pidfd(child.as_raw()).map_err(failed("pidfd_open"))?;
             let renounced = shelved.renounce_waiting()?;
             Ok(Side::Supervisor(Child { pidfd, hold, leash }, renounced))
@@ -82,10 +88,22 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
         ForkResult::Child => {
             drop(hold);
             die_with_parent().map_err(failed("prctl"))?;
-            signals.restore().map_err(failed("sigprocmask"))?;
+            set_sigchld(&callers).map_err(failed("sigaction"))?;
             Ok(Side::Pid1(shelved, Leash(leash)))
         }
     }
+}
+
+/// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
+/// back is the caller's own choice, to be put back in the child.
+fn default_sigchld() -> Result<SigAction, Errno> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    set_sigchld(&default)
+}
+
+fn set_sigchld(action: &SigAction) -> Result<SigAction, Errno> {
+    // SAFETY: exec has reset every handler, so `action` is "default" or "ignore", never a function.
+    unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, action) }
 }
 
 /// This process gets SIGKILL when its parent ends: PR_SET_PDEATHSIG.
@@ -96,16 +114,17 @@ fn die_with_parent() -> Result<(), Errno> {
     prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
-/// What the child is held by until its supervisor has nothing left that could fail.
+/// What ties the child to its supervisor: the reading end of a pipe, of which the supervisor has the
+/// other end as long as it lives.
+///
+/// That end is closed with the supervisor's other files, and that is before the kernel looks for
+/// children to kill. So if it is open after PR_SET_PDEATHSIG, that signal is still to come.
 #[derive(Debug)]
 pub struct Leash(OwnedFd);
 
 impl Leash {
     /// Waits for `Child::release`. Ends the process if the supervisor has ended: it has said why.
-    ///
-    /// Its end of the pipe is closed with its other files, and that is before the kernel looks for
-    /// children to kill. So if it is open even now, that signal is still to come.
-    pub fn wait_for_release(self) -> Result<(), Errno> {
+    pub fn wait_for_release(&self) -> Result<(), Errno> {
         let mut byte = [0];
         let is_released = loop {
             match nix::unistd::read(&self.0, &mut byte) {
@@ -113,42 +132,59 @@ impl Leash {
                 count => break count? == 1,
             }
         };
-        if !is_released || self.has_hung_up()? {
+        if !is_released {
             exit(CANNOT);
         }
-        Ok(())
+        exit_if_torn(self.0.as_fd())
     }
 
-    fn has_hung_up(&self) -> Result<bool, Errno> {
-        let mut question = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        Ok(poll(&mut question, PollTimeout::ZERO)? != 0)
+    /// Leaves it open across the next exec, or closes it there, which is the default.
+    ///
+    /// Open for a nested selfdock only, whose exec undoes PR_SET_PDEATHSIG: it asks anew as soon as
+    /// it can, and looks whether it was too late.
+    pub fn pass_on(&self, _: &Renounced, is_passed: bool) -> Result<(), Errno> {
+        let flag = if is_passed {
+            FdFlag::empty()
+        } else {
+            FdFlag::FD_CLOEXEC
+        };
+        fcntl(&self.0, FcntlArg::F_SETFD(flag)).map(drop)
     }
 }
 
-/// The signal state of the caller, set aside while selfdock has its own.
-struct Signals {
-    mask: SigSet,
-    of_child: SigAction,
+/// Marks a pipe as a leash, in a place that exec leaves alone and that pipes have no use for: the
+/// signal of F_SETSIG, fcntl(2).
+const LEASH_MARK: c_int = libc::SIGPWR;
+
+/// Of `linux/fcntl.h`; the libc crate lacks them.
+const F_SETSIG: c_int = 10;
+const F_GETSIG: c_int = 11;
+
+fn mark_as_leash(pipe: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: takes numbers only; `pipe` is open.
+    let status = unsafe { libc::fcntl(pipe.as_raw_fd(), F_SETSIG, LEASH_MARK) };
+    Errno::result(status).map(drop)
 }
 
-impl Signals {
-    /// Blocks every signal, and lets children become zombies even if the caller ignores SIGCHLD.
-    fn block() -> Result<Self, Errno> {
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: installs no handler, so there is no function that could be unsafe to run.
-        let of_child = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &default) }?;
-        let mut mask = SigSet::empty();
-        let all = SigSet::all();
-        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut mask))?;
-        Ok(Self { mask, of_child })
+/// Is this inherited pipe the leash of an outer selfdock? Ends the process if it is torn.
+///
+/// Whoever forges one can but end a process of their own.
+pub fn is_leash(pipe: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: takes numbers only; `pipe` is open.
+    let mark = unsafe { libc::fcntl(pipe.as_raw_fd(), F_GETSIG) };
+    if Errno::result(mark)? != LEASH_MARK || getpid().as_raw() != 1 {
+        return Ok(false);
     }
+    exit_if_torn(pipe)?;
+    Ok(true)
+}
 
-    /// Gives back what `block` took.
-    fn restore(&self) -> Result<(), Errno> {
-        // SAFETY: exec has reset every handler, so what was there is "default" or "ignore".
-        unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &self.of_child) }?;
-        nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)
+fn exit_if_torn(pipe: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut question = [PollFd::new(pipe, PollFlags::empty())];
+    if poll(&mut question, PollTimeout::ZERO)? != 0 {
+        exit(CANNOT);
     }
+    Ok(())
 }
 
 /// The command's process, as its supervisor holds it.

@@ -75,27 +75,36 @@ impl Procfs {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    /// Would `signal` do nothing to the `child`, since it is pid 1 of a pid namespace
-    /// and neither catches it nor ignores nor blocks it itself?
+    /// Would `signal` do nothing to the `child`, since it is pid 1 of a pid namespace and neither
+    /// catches it nor ignores nor blocks it itself?
     ///
-    /// Answers no if the process cannot be seen: the signal has been sent, and that is all we know.
+    /// Answers no if the process cannot be seen: all that is known then is that it was sent. And no
+    /// if it waits in sigwaitinfo(2), where what it waits for reads as not blocked.
     pub fn is_deaf_to(&self, _: &Renounced, child: &Child, signal: i32) -> bool {
-        let Some(status) = self.status_of(child) else {
+        let Some(pid) = self.pid_of(child) else {
+            return false;
+        };
+        let Some(status) = self.read_of(pid, "status") else {
             return false;
         };
         let bit = 1_u64 << (signal - 1);
-        ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|name| {
+        let is_deaf = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|name| {
             let mask = field(&status, name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
             mask.is_some_and(|mask| mask & bit == 0)
-        })
+        });
+        // The kernel's function, perhaps with a suffix of the compiler's.
+        let waits = |place: Vec<u8>| place.starts_with(b"do_sigtimedwait");
+        is_deaf && !self.read_of(pid, "wchan").is_some_and(waits)
     }
 
-    /// By the number that the process has in this procfs, which may not be that of our namespace.
-    fn status_of(&self, child: &Child) -> Option<Vec<u8>> {
+    /// The number that the process has in this procfs, which may not be that of our namespace.
+    fn pid_of(&self, child: &Child) -> Option<u32> {
         let info = CString::new(format!("self/fdinfo/{}", child.pidfd_number())).ok()?;
-        let info = self.read(&info).ok()?;
-        let pid: u32 = field(&info, "Pid:")?.parse().ok()?;
-        self.read(&CString::new(format!("{pid}/status")).ok()?).ok()
+        field(&self.read(&info).ok()?, "Pid:")?.parse().ok()
+    }
+
+    fn read_of(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
+        self.read(&CString::new(format!("{pid}/{file}")).ok()?).ok()
     }
 
     fn lookup(&self, path: &CStr, flags: OFlag) -> Result<OwnedFd, Errno> {
