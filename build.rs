@@ -22,6 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=docs/sections.1");
     println!("cargo::rustc-link-arg-bins=-Wl,-e,selfdock_entry");
 
+    // RUSTFLAGS in the environment would replace those of .cargo/config.toml, without a word.
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if !features.split(',').any(|feature| feature == "crt-static") {
+        println!("cargo::error=selfdock must be static: build it without RUSTFLAGS");
+    }
+
     let assets = assets_dir()?;
     fs::create_dir_all(&assets)?;
     fs::write(assets.join("selfdock.1"), man_page()?)?;

@@ -1,0 +1,1145 @@
+//! What selfdock cannot do safely it refuses: status 124, one line, perhaps a hint, no command.
+//!
+//! And it can be killed, starved or lied to at any moment, and leaves nothing.
+
+mod host;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::chown;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use host::{CANNOT, Host, assert_ended, assert_refused, mounts, out, set_mode, text};
+
+/// Becomes the caller and executes a program, in a state that root has prepared:
+/// `start [deny=CALL,ERRNO[,BITS]]... [alarm=MICROSECONDS] uid=UID PROGRAM [ARG]...`.
+/// A denied system call fails with that error, or only if one of BITS is in its first argument.
+/// setreuid, and not setresuid: so that a tracer which counts the latter counts selfdock's.
+const START: &str = r#"
+#define _GNU_SOURCE
+#include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sock_filter code[256];
+    int length = 0;
+    unsigned call, error, bits;
+    for (argv++; *argv; argv++) {
+        if (!strncmp(*argv, "deny=", 5)) {
+            if (sscanf(*argv, "deny=%u,%u,%u", &call, &error, &bits) < 3) bits = 0;
+            unsigned skip = bits ? 3 : 1;
+            code[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+            code[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, skip);
+            if (bits) {
+                code[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args));
+                code[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
+            }
+            code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+        } else if (!strncmp(*argv, "alarm=", 6)) {
+            int time = atoi(*argv + 6);
+            struct itimerval timer = {{0, 0}, {time / 1000000, time % 1000000}};
+            if (time && setitimer(ITIMER_REAL, &timer, 0)) return 90;
+        } else if (!strncmp(*argv, "uid=", 4)) {
+            unsigned uid = atoi(*argv + 4);
+            if (length) {
+                code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+                struct sock_fprog filter = {length, code};
+                if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter)) return 91;
+            }
+            if (setgroups(0, 0) || setregid(uid, uid) || setreuid(uid, uid)) return 92;
+            execv(argv[1], argv + 1);
+            return 93;
+        }
+    }
+    return 94;
+}
+"#;
+
+/// Copies a program. By another process: were this one to hold it open for writing, a child that
+/// another thread forks meanwhile would hold it too, and exec would say ETXTBSY.
+fn copy(from: &Path, to: &Path) {
+    let run = Command::new("cp").args([from, to]).output().unwrap();
+    assert!(run.status.success(), "{}", text(&run));
+}
+
+/// `START` with these words before the user id, and selfdock after it.
+fn start(host: &Host, tool: &Path, words: &[String]) -> Command {
+    let mut command = Command::new(tool);
+    command
+        .args(words)
+        .arg(format!("uid={}", host.uid()))
+        .arg(host.program());
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// The end of every command line here: what says that the command ran.
+const SAY: [&str; 3] = ["run", "/bin/echo", "ran"];
+
+/// A program put at `name` as installed, but with this mode and this owner and group.
+fn misinstalled(host: &Host, name: &str, mode: u32, owner: u32, group: u32) -> PathBuf {
+    let path = host.path(name);
+    host.install(&path);
+    chown(&path, Some(owner), Some(group)).unwrap();
+    set_mode(&path, mode);
+    path
+}
+
+/// Installed as it must not be, it is an ordinary program, and must not half work as one.
+#[test]
+fn a_program_that_is_not_set_user_id_root_is_refused() {
+    let host = Host::new();
+    let me = host.uid();
+    let message = "cannot get privilege: selfdock is not installed set-user-id root\n\
+                   hint: install.sh installs it as it must be";
+    for (name, mode, owner, group) in [
+        ("plain", 0o755, 0, 0),
+        ("plain-of-the-callers", 0o755, me, me),
+        ("setuid-of-the-callers", 0o4755, me, me),
+        ("setuid-of-another", 0o4755, 1, 1),
+        ("setgid", 0o2755, 0, 0),
+    ] {
+        let program = misinstalled(&host, name, mode, owner, group);
+        let run = host.as_caller(&program).args(SAY).output().unwrap();
+        let is_other_user = mode & 0o4000 != 0 && owner != me;
+        if is_other_user {
+            // Then it runs as somebody else until it drops that, and still has no privilege.
+            assert_eq!(run.status.code(), Some(CANNOT), "{name}: {}", text(&run));
+            assert!(!text(&run).contains("ran"), "{name}: {}", text(&run));
+        }
+        assert_refused(&run, message);
+    }
+}
+
+/// A set-group-id program has a group that its caller has not; what was opened with it would be a
+/// gain.
+#[test]
+fn a_program_that_is_set_group_id_as_well_is_refused() {
+    let host = Host::new();
+    let program = misinstalled(&host, "both", 0o6755, 0, 0);
+    let run = host.as_caller(&program).args(SAY).output().unwrap();
+    assert_refused(
+        &run,
+        "cannot use privilege: the real, effective and saved group ids differ",
+    );
+}
+
+/// `setpriv --no-new-privs`: sandboxes set it for all that they start.
+#[test]
+fn a_caller_under_no_new_privs_is_refused() {
+    let host = Host::new();
+    let mut command = host.as_caller("setpriv");
+    command
+        .args(["--no-new-privs", "--"])
+        .arg(host.program())
+        .args(SAY);
+    assert_refused(
+        &command.output().unwrap(),
+        "cannot get privilege: no_new_privs is set\n\
+         hint: something that runs selfdock forbids new privileges to its children",
+    );
+}
+
+/// The kernel ignores the set-user-id bit on a nosuid filesystem.
+#[test]
+fn a_program_on_a_nosuid_filesystem_is_refused() {
+    let host = Host::new();
+    host.root_dir("other", 0o755);
+    for (options, is_refused) in [("nosuid", true), ("suid", false)] {
+        let setup = format!(
+            "mount -t tmpfs -o mode=755,{options} t $DIR/other
+             cp $DIR/bin/selfdock $DIR/other/ && chmod 4755 $DIR/other/selfdock"
+        );
+        let mut command = host.on_host(&setup, host.path("other/selfdock"));
+        let run = command.args(SAY).output().unwrap();
+        if is_refused {
+            assert_refused(
+                &run,
+                "cannot get privilege: selfdock is on a nosuid filesystem\n\
+                 hint: install it on a filesystem that is not mounted nosuid",
+            );
+        } else {
+            assert_eq!(out(&run), "ran\n");
+        }
+    }
+}
+
+/// Attack: trace the program from its first instruction. Then the kernel gives it no privilege.
+#[test]
+fn a_program_that_the_caller_traces_is_refused() {
+    let host = Host::new();
+    let trace = host.caller_dir("trace").join("log");
+    let mut command = host.as_caller("strace");
+    command
+        .args(["-f", "-o"])
+        .arg(&trace)
+        .arg(host.program())
+        .args(SAY);
+    let run = command.output().expect("strace is needed");
+    assert_refused(
+        &run,
+        "cannot get privilege: selfdock is being traced\n\
+         hint: only root can trace a set-user-id program",
+    );
+    assert!(
+        fs::read_to_string(trace)
+            .unwrap()
+            .contains("exited with 124"),
+        "not traced at all"
+    );
+}
+
+/// Attack: in a user namespace of the caller's, ids and capabilities lie.
+#[test]
+fn a_caller_in_a_user_namespace_of_their_own_is_refused() {
+    let host = Host::new();
+    let control = host
+        .as_caller("unshare")
+        .args(["-Ur", "id", "-u"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        out(&control),
+        "0\n",
+        "user namespaces are off: this host proves nothing"
+    );
+    let unshare = |options: &[&str]| {
+        let mut command = host.as_caller("unshare");
+        command
+            .args(options)
+            .arg("--")
+            .arg(host.program())
+            .args(SAY);
+        command.output().unwrap()
+    };
+    for options in [
+        &["--user", "--map-root-user"][..],
+        &["--user", "--map-root-user", "--mount"],
+        &[
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+        ],
+        &["--user", "--map-root-user", "--mount", "--keep-caps"],
+        &["--user", "--map-current-user", "--mount", "--keep-caps"],
+    ] {
+        let run = unshare(options);
+        assert_eq!(
+            run.status.code(),
+            Some(CANNOT),
+            "{options:?}: {}",
+            text(&run)
+        );
+        assert!(
+            run.stderr.starts_with(b"selfdock: cannot "),
+            "{options:?}: {}",
+            text(&run)
+        );
+        assert!(run.stdout.is_empty(), "{options:?}: {}", text(&run));
+    }
+    // An id that is not mapped cannot even be set to itself: the entry point ends there, silently.
+    let run = unshare(&["--user"]);
+    assert_eq!(run.status.code(), Some(CANNOT), "{}", text(&run));
+    assert!(
+        run.stdout.is_empty() && run.stderr.is_empty(),
+        "{}",
+        text(&run)
+    );
+    assert_refused(
+        &unshare(&["--user", "--map-current-user"]),
+        "cannot get privilege: the set-user-id bit is not honoured in this user namespace\n\
+         hint: run selfdock outside of the user namespace",
+    );
+}
+
+/// As in a container that withholds the capability.
+#[test]
+fn a_bounding_set_without_the_capability_is_refused() {
+    let host = Host::new();
+    let id = host.uid().to_string();
+    let bounded = |set: &str| {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--bounding-set",
+            set,
+            "--",
+        ]);
+        command
+            .arg(host.program())
+            .args(SAY)
+            .current_dir("/")
+            .output()
+            .unwrap()
+    };
+    assert_refused(
+        &bounded("-sys_admin"),
+        "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
+         hint: an outer container, or an instance of root's, withholds it",
+    );
+    assert_eq!(
+        out(&bounded("-all,+sys_admin,+sys_chroot,+setpcap")),
+        "ran\n"
+    );
+    assert_eq!(out(&bounded("-all,+sys_admin")), "ran\n");
+}
+
+/// Attack: a selfdock with a hole was replaced, but instances that run still have the old file.
+#[test]
+fn a_replaced_or_removed_program_is_refused_in_instances_that_still_run() {
+    let host = Host::new();
+    host.busybox_rootfs("rootfs");
+    // Starts an instance, changes the installed file, then has the instance start selfdock.
+    let change = |options: &[&str], path: &str, change: &dyn Fn(&Path)| {
+        let mut command = host.selfdock();
+        let script = format!("echo ready; read line; exec {path} run /bin/echo ran");
+        command
+            .args(options)
+            .args(["run", "/bin/sh", "-c", &script]);
+        let pipes = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        wait_for_child(&child, "sh");
+        let program = host.program();
+        change(&program);
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let run = child.wait_with_output().unwrap();
+        let _ = fs::remove_file(&program);
+        host.install(&program);
+        run
+    };
+    let rootfs = host.path("rootfs");
+    let rootfs = ["--rootfs", rootfs.to_str().unwrap()];
+    let program = host.program();
+    let program = program.to_str().unwrap();
+    let after_ready = |mut run: Output| {
+        assert!(run.stdout.starts_with(b"ready\n"), "{}", text(&run));
+        run.stdout.drain(..6);
+        run
+    };
+    let control = after_ready(change(&rootfs, "/dev/selfdock", &|_| ()));
+    assert_eq!(out(&control), "ran\n");
+
+    let replaced = "cannot use selfdock's own file: it was replaced or removed\n\
+                    hint: start it anew from outside of the running instances";
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    let replace = |path: &Path| {
+        let new = host.path("new");
+        host.install(&new);
+        fs::rename(new, path).unwrap();
+    };
+    assert_refused(
+        &after_ready(change(&rootfs, "/dev/selfdock", &remove)),
+        replaced,
+    );
+    assert_refused(
+        &after_ready(change(&rootfs, "/dev/selfdock", &replace)),
+        replaced,
+    );
+
+    // Over its own path the mount goes with the file: what is there then is on a nosuid mount.
+    let gone = after_ready(change(&[], program, &remove));
+    assert_eq!(gone.status.code(), Some(127), "{}", text(&gone));
+    assert!(gone.stdout.is_empty(), "{}", text(&gone));
+    assert_refused(
+        &after_ready(change(&[], program, &replace)),
+        "cannot get privilege: selfdock is on a nosuid filesystem\n\
+         hint: install it on a filesystem that is not mounted nosuid",
+    );
+}
+
+/// Until the child of the supervisor is called `name`.
+fn wait_for_child(supervisor: &std::process::Child, name: &str) {
+    let pid = supervisor.id();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let child =
+            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let comm = fs::read_to_string(format!("/proc/{}/comm", child.trim())).unwrap_or_default();
+        if comm.trim() == name {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the command does not start: {comm}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// selfdock, started by the caller in a chroot that root has made: `rootfs`, after `setup`.
+fn in_chroot(host: &Host, setup: &str) -> Output {
+    let script = "eval \"$SETUP\"; exec chroot --userspec=$ID:$ID --groups= $DIR/rootfs \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-euc",
+        script,
+        "sh",
+        "/selfdock",
+    ]);
+    command.args(["run", "/bin/cat", "/proc/self/mountinfo"]);
+    command
+        .env("SETUP", setup)
+        .env("ID", host.uid().to_string())
+        .env("DIR", host.path(""));
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Attack: in a chroot the old root is still there, above.
+#[test]
+fn a_caller_in_a_chroot_is_refused() {
+    let host = Host::new();
+    let rootfs = host.busybox_rootfs("rootfs");
+    host.install(&rootfs.join("selfdock"));
+    let mounts = "mount -t proc proc $DIR/rootfs/proc; mount --rbind /dev $DIR/rootfs/dev; ";
+
+    let plain = in_chroot(&host, mounts);
+    let private = "cannot make the mount namespace private: Invalid argument\n\
+                   hint: selfdock does not work in a chroot, nor on an initial ramfs";
+    assert_refused(&plain, private);
+
+    // A chroot that is a mount, as most hosts have theirs: shared.
+    let setup = format!("mount --make-rshared /; mount --bind $DIR/rootfs $DIR/rootfs; {mounts}");
+    let shared = "cannot enter the root filesystem: Invalid argument\n\
+                  hint: selfdock does not work in a chroot, nor on an initial ramfs";
+    assert_refused(&in_chroot(&host, &setup), shared);
+
+    // On a private mount the kernel lets it be pivoted, and no call without CAP_SYS_CHROOT tells
+    // it from a whole root. It leads out as little as the chroot did: one mount is the root.
+    let setup = format!("mount --make-rprivate /; mount --bind $DIR/rootfs $DIR/rootfs; {mounts}");
+    let run = in_chroot(&host, &setup);
+    let roots = out(&run)
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/"));
+    assert_eq!(roots.count(), 1, "{}", text(&run));
+}
+
+/// Older kernels lack the calls that make this safe: each is simulated by what it lacks.
+#[test]
+fn a_kernel_that_is_too_old_is_refused_in_words() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    assert_eq!(
+        out(&start(&host, &tool, &[]).args(SAY).output().unwrap()),
+        "ran\n"
+    );
+    assert_eq!(
+        out(
+            &start(&host, &tool, &deny(&[libc::SYS_reboot], Errno::ENOSYS))
+                .args(SAY)
+                .output()
+                .unwrap()
+        ),
+        "ran\n"
+    );
+    let mut missing = Vec::new();
+    // Newest first: the last of them lacks them all.
+    for (version, calls) in [
+        ("5.11", &[libc::SYS_mount_setattr][..]),
+        ("5.8", &[libc::SYS_close_range]),
+        ("5.5", &[libc::SYS_openat2]),
+        ("5.2", &[libc::SYS_pidfd_open]),
+        (
+            "5.1",
+            &[
+                libc::SYS_open_tree,
+                libc::SYS_move_mount,
+                libc::SYS_fsopen,
+                libc::SYS_fsconfig,
+                libc::SYS_fsmount,
+            ],
+        ),
+        ("5.0", &[libc::SYS_pidfd_send_signal]),
+        ("4.10", &[libc::SYS_statx]),
+    ] {
+        missing.extend_from_slice(calls);
+        let run = start(&host, &tool, &deny(&missing, Errno::ENOSYS))
+            .args(SAY)
+            .output()
+            .unwrap();
+        assert_eq!(run.status.code(), Some(CANNOT), "{version}: {}", text(&run));
+        assert!(run.stdout.is_empty(), "{version}: {}", text(&run));
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(said.starts_with("selfdock: cannot "), "{version}: {said}");
+        assert!(
+            said.ends_with(
+                ": Function not implemented\nhint: selfdock needs Linux 5.12 or later\n"
+            ),
+            "{version}: {said}"
+        );
+        assert_eq!(said.lines().count(), 2, "{version}: {said}");
+    }
+}
+
+/// Each call that can be missing, or forbidden by a container's filter, alone: no half instance.
+#[test]
+fn no_command_runs_where_one_of_the_calls_is_missing_or_forbidden() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    for errno in [Errno::ENOSYS, Errno::EPERM] {
+        for call in [
+            libc::SYS_setresuid,
+            libc::SYS_capget,
+            libc::SYS_capset,
+            libc::SYS_prctl,
+            libc::SYS_openat2,
+            libc::SYS_statx,
+            libc::SYS_open_tree,
+            libc::SYS_mount_setattr,
+            libc::SYS_unshare,
+            libc::SYS_pipe2,
+            libc::SYS_pidfd_open,
+            libc::SYS_close_range,
+            libc::SYS_fsopen,
+            libc::SYS_fsconfig,
+            libc::SYS_fsmount,
+            libc::SYS_move_mount,
+            libc::SYS_fchdir,
+            libc::SYS_pivot_root,
+            libc::SYS_umount2,
+            libc::SYS_mkdirat,
+            libc::SYS_symlinkat,
+        ] {
+            let run = start(&host, &tool, &deny(&[call], errno))
+                .args(SAY)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&run.stderr).into_owned();
+            assert_eq!(
+                run.status.code(),
+                Some(CANNOT),
+                "{call} {errno}: {}",
+                text(&run)
+            );
+            // The entry point cannot say anything.
+            let is_silent = [libc::SYS_setresuid, libc::SYS_prctl].contains(&call);
+            assert_eq!(said.is_empty(), is_silent, "{call} {errno}: {said}");
+            assert!(
+                said.is_empty() || said.starts_with("selfdock: "),
+                "{call} {errno}: {said}"
+            );
+            assert!(said.lines().count() <= 2, "{call} {errno}: {said}");
+            assert!(
+                run.stdout.is_empty(),
+                "the command ran: {call} {errno}: {}",
+                text(&run)
+            );
+            host.assert_nothing_runs();
+        }
+    }
+}
+
+fn deny(calls: &[libc::c_long], errno: Errno) -> Vec<String> {
+    calls
+        .iter()
+        .map(|call| format!("deny={call},{}", errno as i32))
+        .collect()
+}
+
+/// `user.max_pid_namespaces` and its like count for the whole user namespace, hence for all tests
+/// at once; so the kernel's answer is simulated.
+#[test]
+fn limits_of_namespaces_are_named() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    let full = |flag: i32| {
+        let word = format!("deny={},{},{flag}", libc::SYS_unshare, libc::ENOSPC);
+        start(&host, &tool, &[word]).args(SAY).output().unwrap()
+    };
+    assert_refused(
+        &full(libc::CLONE_NEWPID),
+        "cannot make a pid namespace: No space left on device\n\
+         hint: too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached",
+    );
+    assert_refused(
+        &full(libc::CLONE_NEWNS),
+        "cannot make a mount namespace: No space left on device\n\
+         hint: user.max_mnt_namespaces or fs.mount-max is reached",
+    );
+    assert_eq!(out(&full(libc::CLONE_NEWNET)), "ran\n");
+}
+
+/// Attack: a limit so low that a step fails, and what protects is left out.
+#[test]
+fn a_low_limit_is_met_or_refused_and_leaves_nothing() {
+    let host = Host::new();
+    let limits = [
+        "nofile=0",
+        "nofile=1",
+        "nofile=3",
+        "nofile=4",
+        "nofile=5",
+        "nofile=8",
+        "nofile=12",
+        "nofile=16",
+        "nofile=24",
+        "nofile=32",
+        "fsize=0",
+        "memlock=0",
+        "sigpending=0",
+        "msgqueue=0",
+        "core=0",
+        "cpu=1",
+        "nproc=0",
+        "nproc=1",
+        "nproc=2",
+        "rss=0",
+        "locks=0",
+        "nice=0",
+        "rtprio=0",
+        "data=0",
+        "data=65536",
+        "data=1048576",
+        "stack=0",
+        "stack=4096",
+        "stack=65536",
+        "stack=262144",
+        "as=0",
+        "as=1048576",
+        "as=4194304",
+        "as=8388608",
+        "as=16777216",
+        "as=33554432",
+        "as=67108864",
+    ];
+    for limit in limits {
+        for action in [
+            &SAY[..],
+            &["--map", "/usr", "/mnt", "build", "/bin/echo", "ran"],
+        ] {
+            let mut command = host.as_caller("prlimit");
+            command.arg(format!("--{limit}:{}", limit.split_once('=').unwrap().1));
+            let run = command.arg(host.program()).args(action).output().unwrap();
+            let said = text(&run);
+            // Where there is no memory, the kernel or an allocator ends a process.
+            let is_memory = ["data", "stack", "as"]
+                .iter()
+                .any(|name| limit.starts_with(name));
+            match (run.status.code(), run.status.signal()) {
+                (Some(0), None) => assert_eq!(run.stdout, b"ran\n", "{limit}: {said}"),
+                (Some(CANNOT), None) => {
+                    assert!(run.stdout.is_empty(), "{limit}: {said}");
+                    // With no descriptor to spare even the message may be impossible.
+                    let is_said = run.stderr.starts_with(b"selfdock: cannot ");
+                    assert!(is_said || run.stderr.is_empty(), "{limit}: {said}");
+                }
+                // The command, or prlimit itself, could not be executed or loaded.
+                (Some(1 | 126 | 127), None) => assert!(run.stdout.is_empty(), "{limit}: {said}"),
+                (None, Some(libc::SIGKILL | libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS))
+                    if is_memory =>
+                {
+                    assert!(run.stdout.is_empty(), "{limit}: {said}");
+                }
+                _ => panic!("{limit}: {said}"),
+            }
+            host.assert_nothing_runs();
+        }
+    }
+}
+
+/// The limits that say whether a start is possible at all are the same for the command, and too
+/// many processes is what the message says.
+#[test]
+fn too_many_processes_is_refused_with_a_hint() {
+    let host = Host::new();
+    let mut command = host.as_caller("prlimit");
+    let run = command
+        .args(["--nproc=1:1"])
+        .arg(host.program())
+        .args(SAY)
+        .output()
+        .unwrap();
+    let errno = Errno::EAGAIN.desc();
+    let message = format!(
+        "cannot start a process: fork: {errno}\nhint: the limit of processes is reached: ulimit -u"
+    );
+    assert_refused(&run, &message);
+}
+
+/// selfdock, to be run by the caller where root has run `setup`, without a /proc to rely on.
+fn on_strange_host(host: &Host, tool: &Path, setup: &str) -> Output {
+    let script = "eval \"$SETUP\" || exit 99; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-euc",
+        script,
+        "sh",
+    ]);
+    command
+        .arg(tool)
+        .arg(format!("uid={}", host.uid()))
+        .arg(host.program())
+        .args(SAY);
+    command
+        .env("SETUP", setup)
+        .env("DIR", host.path(""))
+        .env_remove("RUST_BACKTRACE");
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Attack: mount table, descriptors and selfdock's own file are read from /proc; one that lies
+/// would name a file of the caller's as ours.
+#[test]
+fn a_missing_or_faked_proc_is_refused() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    let fake = host.caller_dir("fake");
+    for dir in ["self", "self/fd"] {
+        host.caller_dir(fake.join(dir));
+    }
+    for file in ["self/mountinfo", "self/status"] {
+        host.caller_file(fake.join(file), 0o644, "");
+    }
+    host.caller_dir("fd");
+    host.caller_file("table", 0o644, "");
+    assert_eq!(out(&on_strange_host(&host, &tool, "true")), "ran\n");
+    assert_eq!(
+        out(&on_strange_host(&host, &tool, "mount -t proc proc /proc")),
+        "ran\n"
+    );
+
+    let no_proc = "cannot use /proc: No such device";
+    for setup in [
+        "mount -t tmpfs t /proc",
+        "mount --bind $DIR/fake /proc",
+        "mount --bind /proc/1 /proc",
+        "mount --bind /proc/$$/fd /proc",
+        "mount --bind /proc/sys /proc",
+        "umount -l /proc",
+        "mount -t sysfs t /proc",
+    ] {
+        assert_refused(&on_strange_host(&host, &tool, setup), no_proc);
+    }
+    // Below a true one: this shell becomes selfdock, so the process number is known.
+    let below = on_strange_host(&host, &tool, "mount --bind $DIR/fd /proc/$$/fd");
+    assert_refused(
+        &below,
+        "cannot restrict the inherited descriptors: Cross-device link",
+    );
+    let below = on_strange_host(&host, &tool, "mount --bind $DIR/fake/self /proc/$$");
+    assert_refused(
+        &below,
+        "cannot restrict the inherited descriptors: Cross-device link",
+    );
+}
+
+/// The same where the root directory has no /proc at all.
+#[test]
+fn a_host_without_a_directory_for_proc_is_refused() {
+    let host = Host::new();
+    let rootfs = host.busybox_rootfs("rootfs");
+    fs::remove_dir(rootfs.join("proc")).unwrap();
+    host.install(&rootfs.join("selfdock"));
+    copy(&host.compile("start", START), &rootfs.join("start"));
+    // A root, not a chroot: so pivot_root.
+    let script = "mount --bind $DIR/rootfs $DIR/rootfs; cd $DIR/rootfs; pivot_root . mnt;
+        exec /start uid=$ID /selfdock run /bin/echo ran";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]);
+    command.args(["/bin/sh", "-euc", script]);
+    command
+        .env("ID", host.uid().to_string())
+        .env("DIR", host.path(""))
+        .current_dir("/");
+    let run = command.stdin(Stdio::null()).output().unwrap();
+    assert_refused(&run, "cannot use /proc: No such file or directory");
+}
+
+/// Attack: a device of the caller's making goes into /dev, where everybody trusts it; or a file of
+/// root's, for the command to write to.
+#[test]
+fn a_faked_device_is_refused() {
+    let host = Host::new();
+    host.caller_file("file", 0o666, "");
+    nix::unistd::mkfifo(
+        &host.path("fifo"),
+        nix::sys::stat::Mode::from_bits_truncate(0o666),
+    )
+    .unwrap();
+    let refused = |device: &str| format!("cannot use {device:?}: No such device");
+    for device in [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/tty",
+    ] {
+        let other = if device == "/dev/zero" {
+            "/dev/full"
+        } else {
+            "/dev/zero"
+        };
+        for fake in ["$DIR/file", "$DIR/fifo", other] {
+            let setup = format!("mount --bind {fake} {device}");
+            let run = host
+                .on_host(&setup, host.program())
+                .args(SAY)
+                .output()
+                .unwrap();
+            assert_refused(&run, &refused(device));
+        }
+    }
+    let linked = "mount -t tmpfs t /dev; ln -s $DIR/file /dev/null; ln -s null /dev/zero";
+    let run = host
+        .on_host(linked, host.program())
+        .args(SAY)
+        .output()
+        .unwrap();
+    assert_refused(
+        &run,
+        "cannot use \"/dev/null\": Too many symbolic links encountered",
+    );
+    let missing = "mount -t tmpfs t /dev";
+    let run = host
+        .on_host(missing, host.program())
+        .args(SAY)
+        .output()
+        .unwrap();
+    assert_refused(&run, "cannot use \"/dev/null\": No such file or directory");
+    assert_eq!(fs::read(host.path("file")).unwrap(), b"");
+}
+
+/// Attack: a timer, set before exec, ends selfdock at any of its steps.
+#[test]
+fn an_alarm_at_any_moment_leaves_nothing() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    let (mut ran, mut killed) = (0, 0);
+    for step in 0..200 {
+        let mut command = start(&host, &tool, &[format!("alarm={}", step * 100 + 1)]);
+        let run = command.args(SAY).output().unwrap();
+        match (run.status.code(), run.status.signal()) {
+            (Some(0), None) => ran += 1,
+            (None, Some(libc::SIGALRM)) => killed += 1,
+            // The alarm of a process that exec replaces meanwhile is one of its successor.
+            _ => panic!("{step}: {}", text(&run)),
+        }
+        host.assert_nothing_runs();
+    }
+    assert!(killed > 10, "{killed} killed, {ran} ran");
+    assert_eq!(
+        out(&start(&host, &tool, &["alarm=0".to_owned()])
+            .args(SAY)
+            .output()
+            .unwrap()),
+        "ran\n"
+    );
+}
+
+/// The same by SIGKILL, which no process can see coming: to the launcher, hence to all of it.
+#[test]
+fn a_kill_at_any_moment_leaves_nothing() {
+    let host = Host::new();
+    let before = mounts();
+    for levels in [1, 2] {
+        for step in 0..200 {
+            let mut command = host.selfdock();
+            let program = host.program();
+            if levels == 2 {
+                command.arg("run").arg(program);
+            }
+            let command = command.args(["run", "/bin/sleep", "5"]);
+            let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(step * 100));
+            child.kill().unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+            assert_nothing_is_left(&host, &format!("{levels} levels, after {} us", step * 100));
+        }
+    }
+    assert_eq!(mounts(), before);
+}
+
+/// As `assert_nothing_runs`, and says when it was.
+#[track_caller]
+fn assert_nothing_is_left(host: &Host, when: &str) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while !host.processes().is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{when}: {:?} left running",
+            host.processes()
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Says `sound` if it runs as a command must: no capability, a bounding set of three, nothing
+/// gained by a set-user-id program, pid 1, and every mount but one nosuid. Else what is wrong.
+const WITNESS: &str = r#"
+#define _GNU_SOURCE
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    uid_t real, effective, saved;
+    if (argc < 2) return 1;
+    if (getpid() != 1) puts("not pid 1");
+    if (getresuid(&real, &effective, &saved) || !real || real != effective || real != saved) puts("ids");
+    if (syscall(SYS_capget, &header, data)) return 2;
+    for (int half = 0; half < 2; half++)
+        if (data[half].effective | data[half].permitted | data[half].inheritable) puts("capabilities");
+    for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++) {
+        int kept = number == CAP_SYS_ADMIN || number == CAP_SYS_CHROOT || number == CAP_SETPCAP;
+        if (prctl(PR_CAPBSET_READ, number, 0, 0, 0) != kept) printf("bounding set: %d\n", number);
+    }
+    FILE *table = fopen("/proc/self/mountinfo", "r");
+    if (!table) return 3;
+    char line[4096];
+    int live = 0, mounts = 0;
+    while (fgets(line, sizeof line, table)) {
+        mounts++;
+        if (!strstr(line, "nosuid")) live++;
+        if (!strncmp(argv[1], "/", 1) && !strstr(line, "nosuid") && !strstr(line, argv[1])) printf("live: %s", line);
+        if (strstr(line, " shared:") || strstr(line, " master:")) printf("not private: %s", line);
+    }
+    if (live > 1 || mounts < 5) printf("mounts: %d, not nosuid: %d\n", mounts, live);
+    puts("sound");
+    return 0;
+}
+"#;
+
+/// Root's strace makes the Nth call of `call` in every process fail, or lie, until there is none.
+///
+/// Calls `judge` with what came of it; answers how many runs were interfered with.
+fn interfere(
+    host: &Host,
+    call: &str,
+    how: &str,
+    numbers: impl Iterator<Item = usize>,
+    judge: impl Fn(usize, &Output),
+) -> usize {
+    let log = host.path(format!("log-{call}"));
+    let mut count = 0;
+    for number in numbers {
+        // What hangs is no refusal either.
+        let mut command = Command::new("timeout");
+        command
+            .args(["--signal=KILL", "5", "strace", "-f", "-qq", "-o"])
+            .arg(&log);
+        command.args([
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &format!("inject={call}:{how}:when={number}"),
+        ]);
+        command
+            .arg(host.path("start"))
+            .arg(format!("uid={}", host.uid()))
+            .arg(host.program());
+        command
+            .arg("run")
+            .arg(host.path("witness"))
+            .arg("/bin/selfdock");
+        command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .env_remove("RUST_BACKTRACE");
+        let run = command.output().expect("strace is needed");
+        if !fs::read_to_string(&log).unwrap().contains("INJECTED") {
+            assert_eq!(out(&run), "sound\n", "{call} {number}");
+            break;
+        }
+        judge(number, &run);
+        host.assert_nothing_runs();
+        count += 1;
+    }
+    count
+}
+
+/// Fails unless selfdock refused, or all is as it must be nevertheless.
+fn assert_refused_or_sound(call: &str, number: usize, run: &Output) {
+    let said = text(run);
+    if run.status.success() {
+        assert_eq!(out(run), "sound\n", "{call} {number}");
+    } else {
+        assert_given_up(call, number, run);
+    }
+    assert!(
+        run.stderr.is_empty() || run.stderr.starts_with(b"selfdock: "),
+        "{call} {number}: {said}"
+    );
+}
+
+/// Fails unless selfdock ended itself, and no command ran: by a refusal or, where it could not even
+/// lower what it had raised, by abort(3).
+fn assert_given_up(call: &str, number: usize, run: &Output) {
+    let said = text(run);
+    let has_aborted = call.starts_with("cap") && run.status.signal() == Some(libc::SIGABRT);
+    assert!(
+        run.status.code() == Some(CANNOT) || has_aborted,
+        "{call} {number}: {said}"
+    );
+    assert!(run.stdout.is_empty(), "{call} {number}: {said}");
+}
+
+fn host_for_interference() -> Host {
+    let host = Host::new();
+    host.compile("start", START);
+    host.compile("witness", WITNESS);
+    let mut control = host.as_caller(host.path("witness"));
+    let control = control.arg("x").output().unwrap();
+    assert!(text(&control).contains("not pid 1") && text(&control).contains("bounding set"));
+    host
+}
+
+/// Attack: whatever makes a call fail (memory, limits, a security module) leaves a step undone.
+#[test]
+fn no_failing_call_leaves_a_command_running_in_less_than_an_instance() {
+    let host = host_for_interference();
+    for call in [
+        "unshare",
+        "open_tree",
+        "mount_setattr",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "move_mount",
+        "pivot_root",
+        "umount2",
+        "clone,fork,vfork,clone3",
+        "pipe2",
+        "pidfd_open",
+        "fchdir",
+        "close_range",
+        "mkdirat",
+        "symlinkat",
+        "setresuid",
+        "getresuid",
+        "getresgid",
+    ] {
+        let judge = |number, run: &Output| {
+            assert_refused_or_sound(call, number, run);
+            // The working directory alone may be done without.
+            assert!(
+                call == "fchdir" || !run.status.success(),
+                "{call} {number}: {}",
+                text(run)
+            );
+        };
+        // More than thirty of any are of a kind.
+        let interfered = interfere(&host, call, "error=EPERM", 1..30, judge);
+        assert!(interfered > 0, "{call} is not called at all");
+    }
+}
+
+/// The same for the calls that change what the process may do, and for those that look.
+#[test]
+fn no_failing_change_of_privilege_leaves_the_command_with_more() {
+    let host = host_for_interference();
+    for (call, numbers) in [
+        ("capset", [1, 2, 3, 4, 5, 6, 7, 12, 19, 30, 41]),
+        ("capget", [1, 2, 3, 4, 5, 6, 7, 12, 19, 30, 41]),
+        ("openat2", [1, 2, 3, 4, 5, 6, 9, 14, 20, 33, 40]),
+        ("statx", [1, 2, 3, 4, 5, 6, 9, 14, 20, 33, 40]),
+    ] {
+        let judge = |number, run: &Output| {
+            assert_refused_or_sound(call, number, run);
+            let may_succeed = ["openat2", "statx"].contains(&call);
+            assert!(
+                may_succeed || !run.status.success(),
+                "{call} {number}: {}",
+                text(run)
+            );
+        };
+        let interfered = interfere(&host, call, "error=EPERM", numbers.into_iter(), judge);
+        assert!(interfered > 5, "{call}: {interfered}");
+    }
+}
+
+/// Each prctl(2), the hundred that cut the bounding set included, fails once.
+#[test]
+fn no_failing_prctl_leaves_the_command_with_a_wider_bounding_set() {
+    let host = host_for_interference();
+    let numbers = (1..12).chain((12..110).step_by(9));
+    let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
+    let interfered = interfere(&host, "prctl", "error=EPERM", numbers, judge);
+    assert!(interfered > 15, "{interfered}");
+}
+
+/// Attack: a filter lets a call return 0 and do nothing. sendmail kept root by that once.
+#[test]
+fn a_change_of_privilege_that_only_claims_success_is_refused() {
+    let host = host_for_interference();
+    let refused =
+        |call: &'static str| move |number: usize, run: &Output| assert_given_up(call, number, run);
+    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, refused("setresuid"));
+    assert_eq!(interfered, 1);
+    let numbers = [1, 2, 3, 4, 5, 6, 7, 12, 19, 30].into_iter();
+    let interfered = interfere(&host, "capset", "retval=0", numbers, refused("capset"));
+    assert!(interfered > 5, "{interfered}");
+    // Without PR_SET_KEEPCAPS nothing is permitted; the others are seen by what they leave.
+    assert_eq!(
+        interfere(&host, "prctl", "retval=0", 1..2, refused("prctl")),
+        1
+    );
+    let numbers = (2..12).chain((12..110).step_by(9));
+    let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
+    assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);
+}
+
+/// A usage error is the same kind of refusal, with or without privilege.
+#[test]
+fn a_wrong_command_line_is_refused_before_anything_is_tried() {
+    let host = Host::new();
+    let program = misinstalled(&host, "plain", 0o755, 0, 0);
+    let run = host
+        .as_caller(&program)
+        .args(["--frobnicate", "run", "/bin/echo", "ran"])
+        .output()
+        .unwrap();
+    let message =
+        "unknown option \"--frobnicate\"\nhint: selfdock --help lists actions and options";
+    assert_refused(&run, message);
+    assert_ended(&host.run(["--version"]), 0);
+    let words: [&OsStr; 0] = [];
+    assert_ended(&host.run(words), CANNOT);
+}
