@@ -88,11 +88,11 @@ pub enum Parsed {
 /// The action is judged last: `-v /a:/b run sh` swallows it, and the two-word hint for that says
 /// more than "unknown action".
 pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
-    let Place {
+    let Segment {
         mut choices,
         rest,
         print,
-    } = Place::parse(words)?;
+    } = Segment::parse(words)?;
     if let Some(text) = print {
         return Ok(Parsed::Print(text));
     }
@@ -110,11 +110,11 @@ pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
             command: Vec::new(),
         }));
     }
-    let Place {
+    let Segment {
         choices: later,
         rest: command,
         print,
-    } = Place::parse(rest.collect())?;
+    } = Segment::parse(rest.collect())?;
     if let Some(text) = print {
         return Ok(Parsed::Print(text));
     }
@@ -127,13 +127,13 @@ pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
 }
 
 /// One of the two places where options may stand, and what follows it.
-struct Place {
+struct Segment {
     choices: Vec<Choice>,
     rest: Vec<OsString>,
     print: Option<String>,
 }
 
-impl Place {
+impl Segment {
     fn parse(words: Vec<OsString>) -> Result<Self, CliError> {
         // The usual case behind the action, and worth a parser's time.
         if words

@@ -44,7 +44,7 @@ pub enum CommandError {
 
 /// Where the command came to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum StartingPoint {
     /// Where it was asked to.
     AsAsked,
     /// In `/`, since the caller's directory is not visible inside.
@@ -57,17 +57,17 @@ pub fn enter_directory(
     renounced: &Renounced,
     wanted: Option<InstancePath>,
     caller: &Caller<'_>,
-) -> Result<Start, CommandError> {
+) -> Result<StartingPoint, CommandError> {
     if let Some(path) = wanted {
         let entered = fs::open_working_dir(renounced, path.as_c_str())
             .and_then(|dir| process::change_dir(renounced, &dir));
         return match entered {
-            Ok(()) => Ok(Start::AsAsked),
+            Ok(()) => Ok(StartingPoint::AsAsked),
             Err(errno) => Err(CommandError::Directory { path, errno }),
         };
     }
     let Some((path, stat)) = &caller.directory else {
-        return Ok(Start::InRoot);
+        return Ok(StartingPoint::InRoot);
     };
     let entered = fs::open_working_dir(renounced, path.as_c_str()).and_then(|dir| {
         if !Stat::of(&dir)?.is_same_file(stat) {
@@ -76,9 +76,9 @@ pub fn enter_directory(
         process::change_dir(renounced, &dir)
     });
     Ok(if entered.is_ok() {
-        Start::AsAsked
+        StartingPoint::AsAsked
     } else {
-        Start::InRoot
+        StartingPoint::InRoot
     })
 }
 

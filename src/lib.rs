@@ -43,7 +43,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use caller::Caller;
 use cli::Parsed;
-use command::{Nesting, Start as StartingPoint};
+use command::{Nesting, StartingPoint};
 use environment::Environment;
 use error::Error;
 use own::OwnFiles;
