@@ -303,6 +303,74 @@ fn interrupting_on_the_terminal_ends_a_command_that_does_not_care() {
     }
 }
 
+/// What an interactive shell with job control prints while `dialogue` is typed: each line as soon as
+/// what stands before it has been printed.
+fn in_interactive_shell(host: &Host, dialogue: &[(&str, &str)]) -> String {
+    let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+    fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let mut shell = host.as_caller("setsid");
+    shell.args(["--ctty", "--wait", "env", "--default-signal", "PS1=shell:"]);
+    shell.args(["bash", "--norc", "--noprofile", "-i"]);
+    shell.env("SD", host.program()).env("DIR", host.path(""));
+    shell
+        .stdout(slave.try_clone().unwrap())
+        .stderr(slave.try_clone().unwrap());
+    let mut child = shell.stdin(slave).spawn().unwrap();
+    drop(shell); // and its ends of the terminal
+    let mut terminal = File::from(master);
+    let mut printed = String::new();
+    for (awaited, typed) in dialogue {
+        let begin = printed.len();
+        while !printed[begin..].contains(awaited) {
+            let mut bytes = [0; 256];
+            let count = terminal.read(&mut bytes).expect(&printed);
+            printed.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        terminal.write_all(typed.as_bytes()).unwrap();
+    }
+    // The other side is closed with the shell: EIO.
+    let mut rest = Vec::new();
+    let _ = terminal.read_to_end(&mut rest);
+    child.wait().unwrap();
+    printed + &String::from_utf8_lossy(&rest)
+}
+
+/// dash and ash give the terminal back to the group that they were started in, and need a number
+/// for it: without one they end with an error of their own.
+#[test]
+fn an_interactive_shell_inside_ends_with_its_own_status() {
+    let host = Host::new();
+    let printed = in_interactive_shell(
+        &host,
+        &[
+            ("shell:", "$SD run sh\n"),
+            ("shell:", "exit 7\n"),
+            ("shell:", "echo status=$?\n"),
+            ("shell:", "exit\n"),
+        ],
+    );
+    assert!(printed.contains("status=7\r\n"), "{printed}");
+    assert!(!printed.contains("annot set tty"), "{printed}");
+}
+
+/// In the foreground group that it has there, too, what is typed reaches it.
+#[test]
+fn interrupting_in_an_interactive_shell_ends_a_command_that_does_not_care() {
+    let host = Host::new();
+    host.compile("idle", IDLE);
+    for selfdocks in ["$SD run", "$SD run $SD run"] {
+        let start = format!("{selfdocks} $DIR/idle\n");
+        let dialogue = [
+            ("shell:", start.as_str()),
+            ("ready", "\x03"),
+            ("shell:", "echo status=$?\n"),
+            ("shell:", "exit\n"),
+        ];
+        let printed = in_interactive_shell(&host, &dialogue);
+        assert!(printed.contains("status=130\r\n"), "{selfdocks}: {printed}");
+    }
+}
+
 #[test]
 fn hanging_up_the_terminal_ends_a_command_that_does_not_care() {
     let host = Host::new();

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod privilege;
 pub mod process;
 pub mod procfs;
+mod terminal;
 pub mod unprivileged;
 
 use std::ffi::c_long;

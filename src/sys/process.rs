@@ -20,6 +20,7 @@ use super::new_descriptor;
 use crate::exit::CANNOT;
 
 use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
+use super::terminal::share_foreground;
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
 ///
@@ -81,6 +82,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
             SigSet::all()
                 .thread_block()
                 .map_err(failed("sigprocmask"))?;
+            share_foreground(child);
             let pidfd = open_pidfd(child.as_raw()).map_err(failed("pidfd_open"))?;
             let renounced = shelved.renounce_waiting()?;
             Ok(Side::Supervisor(Child { pidfd, hold, leash }, renounced))
