@@ -34,7 +34,8 @@ pub fn cover_mounts(
         let Ok(place) = new_root.look(shelved, &path) else {
             continue;
         };
-        if place.stat.mount_id != entry.id {
+        // The mount itself, or one that is stacked on it.
+        if !table.is_at_or_below(place.stat.mount_id, entry.id) {
             continue;
         }
         if keeps.keeps(&entry.mountpoint, &place.stat) {

@@ -82,6 +82,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     };
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
+    privilege.outlive_parent_unless_nested()?;
     descriptor::restrict_inherited(&procfs).map_err(Error::Descriptors)?;
     let caller = Caller::current(&start.environment);
     if request.program == Program::Shell && !caller.is_interactive {

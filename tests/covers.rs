@@ -1201,3 +1201,36 @@ fn a_user_namespace_inside_cannot_mount_what_is_hidden_in_proc() {
         assert_eq!(out(&run), "no\n", "{words}");
     }
 }
+
+/// What is stacked on a mountpoint hides it no less than a single mount.
+#[test]
+fn nothing_that_is_stacked_on_a_mountpoint_shows() {
+    let host = Host::new();
+    let at = host.root_dir("at", 0o755);
+    host.root_dir("at/m", 0o755);
+    host.root_file("at/m/bait", 0o644, BAIT);
+    let setup = [
+        "mount -t tmpfs tmpfs $AT/m",
+        "echo one > $AT/m/file",
+        "mount -t tmpfs -o mode=777 tmpfs $AT/m",
+        "echo two > $AT/m/file",
+    ];
+    let seen = on(&host, &at, &setup, "ls $AT/m");
+    assert_eq!(out(&seen), "file\n", "fixture is closed to the caller");
+    for words in ["run", "build", "run $SD run", "build $SD build"] {
+        let list = on(&host, &at, &setup, &format!("$SD {words} ls -A $AT/m"));
+        assert_eq!(out(&list), "", "{words}");
+        let write = on(
+            &host,
+            &at,
+            &setup,
+            &format!("$SD {words} touch $AT/m/new || ls $AT/m"),
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&write.stdout),
+            "file\n",
+            "{words}: {}",
+            text(&write)
+        );
+    }
+}

@@ -551,6 +551,33 @@ fn when_the_supervisor_is_killed_everything_inside_ends() {
     }
 }
 
+/// Asking for SIGKILL when the parent ends is for instances: the init of somebody's container may
+/// well be left by its parent, and must live on.
+#[test]
+fn as_pid_1_of_another_namespace_selfdock_outlives_its_parent() {
+    let host = Host::new();
+    let id = host.uid().to_string();
+    let mut init = Command::new("unshare");
+    init.args([
+        "--pid",
+        "--fork",
+        "setpriv",
+        "--reuid",
+        &id,
+        "--regid",
+        &id,
+        "--clear-groups",
+    ]);
+    init.arg(host.program())
+        .current_dir("/")
+        .stdin(Stdio::null());
+    init.args(["run", "/bin/sh", "-c", "echo ready; sleep 0.3; echo alive"]);
+    let mut running = Running::start(init);
+    running.supervisor.kill().unwrap();
+    running.supervisor.wait().unwrap();
+    assert_eq!(running.line(), "alive\n");
+}
+
 #[test]
 fn when_an_inner_supervisor_is_killed_everything_further_inside_ends() {
     let host = Host::new();

@@ -41,9 +41,10 @@ macro_rules! entry_point {
 }
 
 // prctl(PR_SET_KEEPCAPS, 1): or the next call would empty the permitted set as well.
-// setresuid(r, r, r) to the real uid: empties the effective set.
-// getpid() is 1 in a nested instance: prctl(PR_SET_PDEATHSIG, SIGKILL), which exec of a set-user-id
-// program has undone, so that the instance goes on to die with its supervisor.
+// setresuid(r, r, r) to the real uid: empties the effective set, unless that is root.
+// getpid() is 1, as in a nested instance: prctl(PR_SET_PDEATHSIG, SIGKILL), which exec of a
+// set-user-id program has undone, so that the instance goes on to die with its supervisor. `main`
+// takes it back where it is pid 1 of something else.
 // Then for 0 to 2: where fcntl(F_GETFD) says EBADF, epoll_create1 must return that very number.
 // Whatever fails: exit_group(124). Nothing can be said, standard error may not exist.
 #[cfg(target_arch = "x86_64")]

@@ -63,7 +63,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{getresgid, getresuid, getuid};
+use nix::unistd::{getpid, getresgid, getresuid, getuid};
 use thiserror::Error;
 
 use crate::exit::CANNOT;
@@ -197,6 +197,18 @@ impl Shelved {
     /// Is the caller root, for whom no boundary is promised?
     pub fn is_root(&self) -> bool {
         getuid().is_root()
+    }
+
+    /// Takes back what the entry point asks for as pid 1, to get SIGKILL when its parent ends, where
+    /// this is pid 1 of something else than an outer instance, as the bounding set tells.
+    pub fn outlive_parent_unless_nested(&self) -> Result<(), PrivilegeError> {
+        if getpid().as_raw() != 1 {
+            return Ok(());
+        }
+        if capability::bounding_set().map_err(failed("prctl"))? & !BOUNDING_OF_USERS != 0 {
+            prctl::set_pdeathsig(None).map_err(failed("prctl"))?;
+        }
+        Ok(())
     }
 
     /// Makes CAP_SYS_ADMIN effective for as long as the answer lives.

@@ -69,7 +69,8 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
 /// Forks: a plain fork(2), without CLONE_VM, so that neither side can reach the other's memory.
 ///
 /// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
-/// that ends, and has the caller's signal state; the parent has every signal blocked. Not earlier:
+/// that ends, unless the command wants otherwise; it has the caller's signal state; the parent has
+/// every signal blocked that libc lets it. Not earlier:
 /// a signal that ends the parent before is no different from one that comes before the start,
 /// while one sent to a child that has it blocked would be lost when the child unblocks it.
 pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
@@ -110,8 +111,8 @@ fn set_sigchld(action: &SigAction) -> Result<SigAction, Errno> {
 
 /// This process gets SIGKILL when its parent ends: PR_SET_PDEATHSIG.
 ///
-/// Survives an exec, unless that gains privilege. A nested selfdock, whose exec did, asks anew in
-/// its entry point. Source: `commit_creds()` in Linux `kernel/cred.c`.
+/// Survives an exec, unless that gains privilege, but no change of the user id; and the command may
+/// ask otherwise. A nested selfdock, whose exec gained privilege, asks anew in its entry point. Source: `commit_creds()` in Linux `kernel/cred.c`.
 fn die_with_parent() -> Result<(), Errno> {
     prctl::set_pdeathsig(Signal::SIGKILL)
 }
