@@ -10,8 +10,9 @@ use crate::environment::Environment;
 use crate::path::{InstancePath, Quoted};
 use crate::request::Program;
 use crate::sys::fs::{self, Stat};
+use crate::sys::leash::Leash;
 use crate::sys::privilege::Renounced;
-use crate::sys::process::{self, Leash};
+use crate::sys::process;
 
 /// What a missing PATH means: as with execvp(3).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";

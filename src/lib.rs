@@ -52,9 +52,11 @@ use request::{Program, Request};
 use supervisor::supervise;
 use sys::descriptor;
 use sys::entry::Start;
+use sys::leash::Leash;
 use sys::privilege::{PrivilegeError, Shelved};
-use sys::process::{self, DescriptorLimit, Ending, Leash, Side};
+use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
+use sys::signal;
 use sys::unprivileged::Cause;
 
 /// Runs the program, from the C `main` to the exit status.
@@ -62,7 +64,7 @@ pub fn run(start: &Start) -> u8 {
     match launch(start) {
         Ok(Ending::Exited(status)) => status,
         Ok(Ending::Signaled(signal)) => {
-            process::die_of(signal);
+            signal::die_of(signal);
             // Still here: pid 1 of an outer instance cannot die of a signal.
             exit::SIGNALED.wrapping_add(signal as u8)
         }

@@ -8,8 +8,9 @@ use nix::libc;
 
 use crate::sys::descriptor;
 use crate::sys::privilege::Renounced;
-use crate::sys::process::{Arrival, Arrivals, Child, Ending};
+use crate::sys::process::{Child, Ending};
 use crate::sys::procfs::Procfs;
+use crate::sys::signal::{Arrival, Arrivals};
 
 /// Waits for the command, and passes on every signal that comes meanwhile.
 ///

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use super::fs::{self, FileKind, Stat};
-use super::process::is_leash;
+use super::leash::is_leash;
 use super::procfs::Procfs;
 
 /// Kinds without a file type that may pass, by the kernel's name for them.

@@ -8,10 +8,12 @@ mod capability;
 pub mod descriptor;
 pub mod entry;
 pub mod fs;
+pub mod leash;
 pub mod mount;
 pub mod privilege;
 pub mod process;
 pub mod procfs;
+pub mod signal;
 mod terminal;
 pub mod unprivileged;
 

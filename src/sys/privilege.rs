@@ -66,10 +66,9 @@ use nix::sys::prctl;
 use nix::unistd::{getpid, getresgid, getresuid, getuid};
 use thiserror::Error;
 
-use crate::exit::CANNOT;
-
 use super::capability::{self, Sets, mask};
 use super::process::exit;
+use crate::exit::CANNOT;
 
 /// The one capability that the work needs.
 const WORK: u64 = mask(Capability::CAP_SYS_ADMIN);

@@ -1,4 +1,4 @@
-//! Processes: namespaces, fork, signals, waiting, exec.
+//! Processes: namespaces, fork, waiting, exec.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -6,20 +6,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{ForkResult, getpid, pipe2};
+use nix::sys::signal::SigSet;
+use nix::unistd::{ForkResult, pipe2};
 use thiserror::Error;
 
+use super::leash::{Leash, die_with_parent, mark_as_leash};
 use super::new_descriptor;
-use crate::exit::CANNOT;
-
 use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
+use super::signal::{default_sigchld, set_sigchld};
 use super::terminal::share_foreground;
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
@@ -69,10 +66,11 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
 /// Forks: a plain fork(2), without CLONE_VM, so that neither side can reach the other's memory.
 ///
 /// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
-/// that ends, unless the command wants otherwise; it has the caller's signal state; the parent has
-/// every signal blocked that libc lets it. Not earlier:
-/// a signal that ends the parent before is no different from one that comes before the start,
-/// while one sent to a child that has it blocked would be lost when the child unblocks it.
+/// that ends, unless the command wants otherwise, and it has the caller's signal state.
+///
+/// The parent has every signal blocked that libc lets it, but not earlier: a signal that ends it
+/// before is like one that comes before the start, while one that is sent to a child that has it
+/// blocked would be lost when the child unblocks it.
 pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
     let callers = default_sigchld().map_err(failed("sigaction"))?;
     let (leash, hold) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
@@ -95,99 +93,6 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
             Ok(Side::Pid1(shelved, Leash(leash)))
         }
     }
-}
-
-/// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
-/// back is the caller's own choice, to be put back in the child.
-fn default_sigchld() -> Result<SigAction, Errno> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    set_sigchld(&default)
-}
-
-fn set_sigchld(action: &SigAction) -> Result<SigAction, Errno> {
-    // SAFETY: exec has reset every handler, so `action` is "default" or "ignore", never a function.
-    unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, action) }
-}
-
-/// This process gets SIGKILL when its parent ends: PR_SET_PDEATHSIG.
-///
-/// Survives an exec, unless that gains privilege, but no change of the user id; and the command may
-/// ask otherwise. A nested selfdock, whose exec gained privilege, asks anew in its entry point. Source: `commit_creds()` in Linux `kernel/cred.c`.
-fn die_with_parent() -> Result<(), Errno> {
-    prctl::set_pdeathsig(Signal::SIGKILL)
-}
-
-/// What ties the child to its supervisor: the reading end of a pipe, of which the supervisor has the
-/// other end as long as it lives.
-///
-/// That end is closed with the supervisor's other files, and that is before the kernel looks for
-/// children to kill. So if it is open after PR_SET_PDEATHSIG, that signal is still to come.
-#[derive(Debug)]
-pub struct Leash(OwnedFd);
-
-impl Leash {
-    /// Waits for `Child::release`. Ends the process if the supervisor has ended: it has said why.
-    pub fn wait_for_release(&self) -> Result<(), Errno> {
-        let mut byte = [0];
-        let is_released = loop {
-            match nix::unistd::read(&self.0, &mut byte) {
-                Err(Errno::EINTR) => {}
-                count => break count? == 1,
-            }
-        };
-        if !is_released {
-            exit(CANNOT);
-        }
-        exit_if_torn(self.0.as_fd())
-    }
-
-    /// Leaves it open across the next exec, or closes it there, which is the default.
-    ///
-    /// Open for a nested selfdock only, whose exec undoes PR_SET_PDEATHSIG: it asks anew as soon as
-    /// it can, and looks whether it was too late.
-    pub fn pass_on(&self, _: &Renounced, is_passed: bool) -> Result<(), Errno> {
-        let flag = if is_passed {
-            FdFlag::empty()
-        } else {
-            FdFlag::FD_CLOEXEC
-        };
-        fcntl(&self.0, FcntlArg::F_SETFD(flag)).map(drop)
-    }
-}
-
-/// Marks a pipe as a leash, in a place that exec leaves alone and that pipes have no use for: the
-/// signal of F_SETSIG, fcntl(2).
-const LEASH_MARK: c_int = libc::SIGPWR;
-
-/// Of `linux/fcntl.h`; the libc crate lacks them.
-const F_SETSIG: c_int = 10;
-const F_GETSIG: c_int = 11;
-
-fn mark_as_leash(pipe: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: takes numbers only; `pipe` is open.
-    let status = unsafe { libc::fcntl(pipe.as_raw_fd(), F_SETSIG, LEASH_MARK) };
-    Errno::result(status).map(drop)
-}
-
-/// Is this inherited pipe the leash of an outer selfdock? Ends the process if it is torn.
-///
-/// Whoever forges one can but end a process of their own.
-pub fn is_leash(pipe: BorrowedFd<'_>) -> Result<bool, Errno> {
-    // SAFETY: takes numbers only; `pipe` is open.
-    let mark = unsafe { libc::fcntl(pipe.as_raw_fd(), F_GETSIG) };
-    if Errno::result(mark)? != LEASH_MARK || getpid().as_raw() != 1 {
-        return Ok(false);
-    }
-    exit_if_torn(pipe)?;
-    Ok(true)
-}
-
-fn exit_if_torn(pipe: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut question = [PollFd::new(pipe, PollFlags::empty())];
-    if poll(&mut question, PollTimeout::ZERO)? != 0 {
-        exit(CANNOT);
-    }
-    Ok(())
 }
 
 /// The command's process, as its supervisor holds it.
@@ -261,67 +166,6 @@ pub enum Ending {
     Exited(u8),
     /// By this signal.
     Signaled(c_int),
-}
-
-/// A signal that has arrived.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival {
-    /// Its number.
-    pub signal: c_int,
-    /// Did the kernel send it: a terminal to its whole foreground group, say?
-    pub is_from_kernel: bool,
-}
-
-/// The signals that arrive, every one of them being blocked: signalfd(2).
-///
-/// Not sigwaitinfo(2): while it waits, the signals that it waits for read as not blocked, and an
-/// outer supervisor would take a nested one for deaf.
-#[derive(Debug)]
-pub struct Arrivals(SignalFd);
-
-impl Arrivals {
-    /// Listens to every signal that can be blocked.
-    pub fn listen() -> Result<Self, Errno> {
-        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC).map(Self)
-    }
-
-    /// Waits for the next one.
-    pub fn next(&self) -> Result<Arrival, Errno> {
-        loop {
-            match self.0.read_signal() {
-                Ok(Some(info)) => {
-                    return Ok(Arrival {
-                        signal: info.ssi_signo.cast_signed(),
-                        is_from_kernel: info.ssi_code == libc::SI_KERNEL,
-                    });
-                }
-                Ok(None) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-    }
-}
-
-impl AsFd for Arrivals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// Dies of `signal`, without a core dump. Comes back if it is pid 1, which cannot.
-///
-/// Whatever fails here, the caller of this function exits with 128 and the number instead.
-pub fn die_of(signal: c_int) {
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // SAFETY: installs no handler, so there is no function that could be unsafe to run.
-    let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
-    // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
-    let _ = unsafe { libc::raise(signal) };
-    let mut only = *SigSet::empty().as_ref();
-    // SAFETY: `only` is a valid set, of our own.
-    let _ = unsafe { libc::sigaddset(&raw mut only, signal) };
-    // SAFETY: `only` outlives the call; the old mask is not asked for.
-    let _ = unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
 }
 
 /// Ends the process at once: no destructor and no handler of atexit(3) runs.
