@@ -88,6 +88,9 @@ impl Error {
         let known = match self {
             Self::Request(error) => return error.hint(),
             Self::Unprivileged(cause) => cause.hint(),
+            Self::Privilege(PrivilegeError::Effective) => {
+                "give its file capabilities as permitted only: setcap ...+p"
+            }
             Self::NoCommand => "without a terminal, name the command: selfdock run CMD",
             Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
             // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
