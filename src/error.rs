@@ -136,7 +136,7 @@ fn place_hint(target: &CStr, error: &PlaceError) -> Option<String> {
     let target = Quoted(target.to_bytes());
     match error {
         PlaceError::Lookup(Errno::ENOENT) => Some(format!(
-            "{target} must exist in the root filesystem; nothing is created there"
+            "{target} must exist in the root filesystem, or in what is mapped before; nothing is created there"
         )),
         PlaceError::Kind {
             is_source_dir: true,

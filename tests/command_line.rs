@@ -281,7 +281,7 @@ fn a_message_is_one_line_whatever_it_speaks_of() {
             ],
             format!(
                 "cannot map \"/usr\" on {shown}: No such file or directory\n\
-                 hint: {shown} must exist in the root filesystem; nothing is created there"
+                 hint: {shown} must exist in the root filesystem, or in what is mapped before; nothing is created there"
             ),
         ),
         (
@@ -447,7 +447,7 @@ fn a_missing_target_is_refused_and_not_made() {
                 &format!("-v $DIR/{source} $DIR/nosuch {action} true"),
                 &format!(
                     "cannot map \"$DIR/{source}\" on \"$DIR/nosuch\": No such file or directory\n\
-                     hint: \"$DIR/nosuch\" must exist in the root filesystem; \
+                     hint: \"$DIR/nosuch\" must exist in the root filesystem, or in what is mapped before; \
                      nothing is created there"
                 ),
             );
@@ -456,7 +456,7 @@ fn a_missing_target_is_refused_and_not_made() {
             &host,
             &format!("-t size=1m $DIR/nosuch {action} true"),
             "cannot mount a tmpfs on \"$DIR/nosuch\": No such file or directory\n\
-             hint: \"$DIR/nosuch\" must exist in the root filesystem; nothing is created there",
+             hint: \"$DIR/nosuch\" must exist in the root filesystem, or in what is mapped before; nothing is created there",
         );
         assert!(!host.path("nosuch").exists());
     }
@@ -595,7 +595,7 @@ fn a_root_filesystem_without_a_place_for_our_own_mounts_is_refused() {
             &format!("-r $DIR/without-{missing} run true"),
             &format!(
                 "cannot mount a {kind} on \"/{missing}\": No such file or directory\n\
-                 hint: \"/{missing}\" must exist in the root filesystem; nothing is created there"
+                 hint: \"/{missing}\" must exist in the root filesystem, or in what is mapped before; nothing is created there"
             ),
         );
         assert!(!rootfs.join(missing).exists());
@@ -870,7 +870,7 @@ fn mounts_are_made_in_command_line_order_whatever_their_kind() {
         &host,
         "-t size=1m $DIR/target -m $DIR/two $DIR/target/sub run true",
         "cannot map \"$DIR/two\" on \"$DIR/target/sub\": No such file or directory\n\
-         hint: \"$DIR/target/sub\" must exist in the root filesystem; nothing is created there",
+         hint: \"$DIR/target/sub\" must exist in the root filesystem, or in what is mapped before; nothing is created there",
     );
 }
 

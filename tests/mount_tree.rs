@@ -661,7 +661,7 @@ fn a_place_directly_in_dev_is_made_for_a_mount() {
         let source = host.path("dir");
         let message = format!(
             "cannot map {source:?} on \"{target}\": No such file or directory\n\
-             hint: \"{target}\" must exist in the root filesystem; nothing is created there"
+             hint: \"{target}\" must exist in the root filesystem, or in what is mapped before; nothing is created there"
         );
         assert_refused(&run, &message);
     }

@@ -194,7 +194,8 @@ impl Host {
     /// `program`, to be run by the caller on a machine whose mounts differ: in a mount namespace of
     /// its own, after root has run the shell script `setup` there. `$DIR` is this test's directory.
     pub fn on_host(&self, setup: &str, program: impl AsRef<OsStr>) -> Command {
-        let script = "eval \"$SETUP\"; exec setpriv --reuid $ID --regid $ID --clear-groups -- \"$@\"";
+        let script =
+            "eval \"$SETUP\"; exec setpriv --reuid $ID --regid $ID --clear-groups -- \"$@\"";
         let mut command = Command::new("unshare");
         command.args([
             "--mount",
