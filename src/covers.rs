@@ -18,8 +18,8 @@ use crate::tree::Tree;
 /// one to keep.
 ///
 /// `table` is from before our own mounts came; what lies under one of those is hidden already. A
-/// cover goes on top, so that what lies beneath stays hidden as it is outside. A mount that the caller cannot
-/// reach or has moved meanwhile is left: it shows what the caller sees outside.
+/// cover goes on top, so that what lies beneath stays hidden as it is outside. A mount that the
+/// caller cannot reach or has moved meanwhile is left: it shows what the caller sees outside.
 pub fn cover_mounts(
     shelved: &mut Shelved,
     new_root: &NewRoot,
@@ -81,8 +81,10 @@ impl Covers {
             target,
             Subject::Filesystem("tmpfs"),
         )?;
-        let made =
-            fs::create_dir(tmpfs.fd(), c"dir").and_then(|()| fs::create_file(tmpfs.fd(), c"file"));
+        let made = fs::create_dir(tmpfs.fd(), c"dir")
+            .and_then(|()| fs::set_mode(tmpfs.fd(), c"dir", 0o755))
+            .and_then(|()| fs::create_file(tmpfs.fd(), c"file"))
+            .and_then(|()| fs::set_mode(tmpfs.fd(), c"file", 0o644));
         let open = |name| fs::open_beneath(shelved, tmpfs.as_fd(), name);
         made.and_then(|()| {
             Ok(Self {

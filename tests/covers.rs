@@ -1234,3 +1234,20 @@ fn nothing_that_is_stacked_on_a_mountpoint_shows() {
         );
     }
 }
+
+/// A cover looks the same whatever the caller's umask: it is an empty directory, not a closed one.
+#[test]
+fn a_cover_does_not_take_its_mode_from_the_callers_umask() {
+    let host = Host::new();
+    let at = host.root_dir("at", 0o755);
+    host.root_dir("at/m", 0o755);
+    host.root_file("at/m/bait", 0o644, BAIT);
+    let setup = ["mount -t tmpfs tmpfs $AT/m"];
+    for umask in ["000", "022", "777"] {
+        for words in ["run", "build"] {
+            let script = format!("umask {umask}; $SD {words} sh -c 'stat -c %a $AT/m; umask'");
+            let run = on(&host, &at, &setup, &script);
+            assert_eq!(out(&run), format!("755\n0{umask}\n"), "{words}");
+        }
+    }
+}

@@ -2,8 +2,9 @@
 //!
 //! They pass through as through env(1), so that jobservers and process substitution keep working,
 //! but only kinds that are for reading and writing. (What those lead to is the caller's doing: a
-//! socket can carry a descriptor, and /proc/PID/mem of an outer process is a file.) A directory, a namespace, a pidfd (`pidfd_getfd(2)`) or
-//! a mount is a way out of the instance; a kind that is not known here might be.
+//! socket can carry a descriptor, and /proc/PID/mem of an outer process is a file.) A directory, a
+//! namespace, a pidfd (`pidfd_getfd(2)`) or a mount is a way out of the instance; a kind that is
+//! not known here might be.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
