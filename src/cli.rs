@@ -52,6 +52,8 @@ pub enum Choice {
     SetEnv(OsString, OsString),
     /// `-E NAME`
     UnsetEnv(OsString),
+    /// `--init`
+    Init,
 }
 
 /// `run` or `build`.
@@ -192,8 +194,10 @@ fn choices(matches: &ArgMatches) -> Vec<Choice> {
     singles("rootfs", Choice::Rootfs);
     singles("directory", Choice::Directory);
     singles("unset", Choice::UnsetEnv);
-    if matches.get_flag("here") {
-        found.extend(matches.index_of("here").map(|place| (place, Choice::Here)));
+    for (name, choice) in [("here", Choice::Here), ("init", Choice::Init)] {
+        if matches.get_flag(name) {
+            found.extend(matches.index_of(name).map(|place| (place, choice)));
+        }
     }
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, choice)| choice).collect()

@@ -38,6 +38,7 @@ pub fn command() -> Command {
             pair("tmpfs", 't', "OPT", "DST", "New tmpfs at DST; OPT is a list of size=, nr_inodes=, mode=, exec, noexec, or \"\""),
             pair("env", 'e', "NAME", "VALUE", "Set a variable for the command"),
             value("unset", 'E', "NAME", "Unset a variable for the command").long(None),
+            flag("init", "Stay as pid 1 and run the command as its child"),
             flag("help", "Print help").short('h'),
             flag("version", "Print version").short('V'),
         ])

@@ -74,6 +74,8 @@ pub struct Request {
     pub directory: Option<InstancePath>,
     /// In the order given.
     pub changes: Vec<EnvChange>,
+    /// `--init`: is the command a child of selfdock's, who is pid 1, and not pid 1 itself?
+    pub has_init: bool,
     /// What shall be started.
     pub program: Program,
 }
@@ -190,6 +192,7 @@ impl TryFrom<Cli> for Request {
             },
             directory: None,
             changes: Vec::new(),
+            has_init: false,
             program: Program::Shell,
         };
         for choice in cli.choices {
@@ -239,6 +242,7 @@ impl Request {
                 let name = c_string(variable_name(name)?)?;
                 self.changes.push(EnvChange::Unset(name));
             }
+            Choice::Init => self.has_init = true,
         }
         Ok(())
     }

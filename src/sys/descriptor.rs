@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use super::fs::{self, FileKind, Stat};
-use super::leash::is_leash;
+use super::leash::Leash;
 use super::procfs::Procfs;
 
 /// Kinds without a file type that may pass, by the kernel's name for them.
@@ -28,26 +28,38 @@ const HARMLESS: [&[u8]; 5] = [
 /// Marks every inherited descriptor that the command must not have as close-on-exec.
 ///
 /// Called before anything of ours is open but `procfs`. Marked and not closed: the numbers stay
-/// taken until exec, so that nothing of ours becomes descriptor 0, 1 or 2.
-pub fn restrict_inherited(procfs: &Procfs) -> Result<(), Errno> {
+/// taken until exec, so that nothing of ours becomes descriptor 0, 1 or 2. The leash to an outer
+/// supervisor, if there is one, is taken over.
+pub fn restrict_inherited(procfs: &Procfs) -> Result<Option<Leash>, Errno> {
+    let mut outer = None;
     for number in procfs.descriptors()? {
         // SAFETY: `number` was listed as open a moment ago, and nothing in this process, which has
         // one thread, closes descriptors until this borrow has ended.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        if !may_pass(procfs, descriptor, number)? {
+        let kind = Stat::of(descriptor)?.mode & libc::S_IFMT;
+        let leash = match kind {
+            libc::S_IFSOCK => Leash::inherit(descriptor, number)?,
+            _ => None,
+        };
+        if leash.is_some() || !may_pass(procfs, descriptor, number, kind)? {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
+        outer = outer.or(leash);
     }
-    Ok(())
+    Ok(outer)
 }
 
-fn may_pass(procfs: &Procfs, descriptor: BorrowedFd<'_>, number: RawFd) -> Result<bool, Errno> {
+fn may_pass(
+    procfs: &Procfs,
+    descriptor: BorrowedFd<'_>,
+    number: RawFd,
+    kind: libc::mode_t,
+) -> Result<bool, Errno> {
     if fcntl(descriptor, FcntlArg::F_GETFL)? & OFlag::O_PATH.bits() != 0 {
         return Ok(false);
     }
-    Ok(match Stat::of(descriptor)?.mode & libc::S_IFMT {
-        libc::S_IFIFO => !is_leash(descriptor)?,
-        libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => true,
+    Ok(match kind {
+        libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => true,
         libc::S_IFREG => match fs::kind_of_file(descriptor)? {
             // Regular files to stat(2): namespaces, wherever they are mounted, and pidfds.
             FileKind::Namespace | FileKind::Pidfd => false,

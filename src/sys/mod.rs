@@ -14,7 +14,7 @@ pub mod privilege;
 pub mod process;
 pub mod procfs;
 pub mod signal;
-mod terminal;
+pub mod terminal;
 pub mod unprivileged;
 
 use std::ffi::c_long;
