@@ -55,6 +55,7 @@ use sys::leash::Leash;
 use sys::privilege::{PrivilegeError, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
+use sys::self_stop::SelfStops;
 use sys::signal;
 use sys::unprivileged::Cause;
 
@@ -91,14 +92,19 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     }
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
+    let self_stops = if request.has_init {
+        None
+    } else {
+        SelfStops::listen(&privilege.raise()?)
+    };
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
             let ward = Ward::Pid1(child, hold);
-            supervise(&renounced, ward, outer, &procfs).map_err(Error::Supervise)
+            supervise(&renounced, ward, outer, self_stops, &procfs).map_err(Error::Supervise)
         }
         Side::Pid1(privilege, leash) => {
-            drop(outer);
+            drop((outer, self_stops));
             become_command(privilege, leash, request, &caller, own, &procfs)
         }
     }
@@ -137,7 +143,8 @@ fn become_command(
     let leash = if request.has_init {
         if let Some(child) = process::split_from_init(&renounced)? {
             let ward = Ward::ChildOfInit(child);
-            return supervise(&renounced, ward, Some(leash), procfs).map_err(Error::Supervise);
+            return supervise(&renounced, ward, Some(leash), None, procfs)
+                .map_err(Error::Supervise);
         }
         None
     } else {

@@ -14,6 +14,7 @@ use crate::sys::leash::{Hold, Leash, Report};
 use crate::sys::privilege::Renounced;
 use crate::sys::process::{Change, Ending, Process, reap_orphans};
 use crate::sys::procfs::Procfs;
+use crate::sys::self_stop::{Answer, SelfStops};
 use crate::sys::signal::{self, Arrival, Arrivals, Sender};
 use crate::sys::terminal::{self, Terminal};
 
@@ -34,6 +35,7 @@ pub fn supervise(
     renounced: &Renounced,
     ward: Ward,
     outer: Option<Leash>,
+    self_stops: Option<SelfStops>,
     procfs: &Procfs,
 ) -> Result<Ending, Errno> {
     let (child, hold) = match ward {
@@ -48,6 +50,7 @@ pub fn supervise(
         child,
         hold,
         outer,
+        self_stops,
         stopped_by: None,
         fate: None,
     };
@@ -69,6 +72,8 @@ struct Supervisor<'a> {
     hold: Option<Hold>,
     /// Leads to an outer supervisor, which does what pid 1 cannot.
     outer: Option<Leash>,
+    /// Tells of a pid 1 that would stop itself.
+    self_stops: Option<SelfStops>,
     /// What would have stopped the command, were it not pid 1.
     stopped_by: Option<libc::c_int>,
     /// How the command ended, whatever became of its process.
@@ -84,6 +89,7 @@ impl Supervisor<'_> {
         ];
         kept.extend(self.hold.as_ref().map(Hold::as_fd));
         kept.extend(self.outer.as_ref().map(Leash::as_fd));
+        kept.extend(self.self_stops.as_ref().map(SelfStops::as_fd));
         descriptor::close_all_but(&kept)
     }
 
@@ -101,7 +107,9 @@ impl Supervisor<'_> {
             if self.is_init {
                 reap_orphans(self.renounced, &self.child)?;
             }
-            self.await_news()?;
+            if self.await_news()? {
+                self.decide_self_stop();
+            }
             self.hear_reports()?;
             self.take_signals()?;
         }
@@ -120,21 +128,46 @@ impl Supervisor<'_> {
         Ok(ending)
     }
 
-    /// Sleeps until a signal or a report comes.
-    fn await_news(&self) -> Result<(), Errno> {
-        let sources = [
-            Some(self.arrivals.as_fd()),
-            self.hold.as_ref().map(Hold::as_fd),
-        ];
-        let mut sources: Vec<_> = sources
-            .into_iter()
-            .flatten()
-            .map(|source| PollFd::new(source, PollFlags::POLLIN))
-            .collect();
+    /// Sleeps until a signal or a report comes, or somebody would stop themselves: the answer.
+    fn await_news(&self) -> Result<bool, Errno> {
+        let question = |source| PollFd::new(source, PollFlags::POLLIN);
+        let mut sources = vec![question(self.arrivals.as_fd())];
+        sources.extend(self.hold.as_ref().map(|hold| question(hold.as_fd())));
+        let others = sources.len();
+        sources.extend(
+            self.self_stops
+                .as_ref()
+                .map(|stops| question(stops.as_fd())),
+        );
         match poll(&mut sources, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(errno),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
         }
+        Ok(sources.get(others).and_then(PollFd::any) == Some(true))
+    }
+
+    /// Stops a pid 1 that stops itself, if it does not catch the signal, ignore or block it.
+    fn decide_self_stop(&mut self) {
+        let Some(stops) = &self.self_stops else {
+            return;
+        };
+        let Some(call) = stops.next(self.renounced) else {
+            return;
+        };
+        let stopped = call.process.as_ref().filter(|process| {
+            self.procfs.is_pid_1(self.renounced, process)
+                && self.procfs.is_deaf_to(self.renounced, process, call.signal)
+                && process.send(self.renounced, libc::SIGSTOP).is_ok()
+        });
+        if stopped.is_some() {
+            self.stopped_by = Some(call.signal);
+        }
+        // The rest of its group is to get the signal as well.
+        let answer = match stopped {
+            Some(_) if !call.is_for_group => Answer::Done,
+            _ => Answer::Proceed,
+        };
+        stops.answer(&call, answer);
     }
 
     /// What selfdock as pid 1, or a nested one, has to tell.
@@ -153,7 +186,7 @@ impl Supervisor<'_> {
 
     /// Stops the child for what does not stop pid 1; how it was stopped comes as a change.
     fn freeze(&mut self, signal: libc::c_int) {
-        self.stopped_by = Some(signal);
+        self.stopped_by = self.stopped_by.or(Some(signal));
         let _ = self.child.send(self.renounced, libc::SIGSTOP);
     }
 
@@ -183,7 +216,8 @@ impl Supervisor<'_> {
     }
 
     /// Lets the command go on, and gives it the terminal if that is ours now.
-    fn go_on(&self) -> Result<(), Errno> {
+    fn go_on(&mut self) -> Result<(), Errno> {
+        self.stopped_by = None;
         // Continued already, by what has continued the whole group.
         if !self.child.was_continued(self.renounced)? {
             let _ = self.child.send(self.renounced, libc::SIGCONT);

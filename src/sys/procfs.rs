@@ -106,6 +106,13 @@ impl Procfs {
         depth(&theirs)?.checked_sub(depth(&own)?)
     }
 
+    /// Is it pid 1 of its pid namespace?
+    pub fn is_pid_1(&self, _: &Renounced, process: &Process) -> bool {
+        let info = fdinfo_of(process).and_then(|path| self.read(&path).ok());
+        let numbers = info.as_deref().and_then(|text| field(text, "NSpid:"));
+        numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
+    }
+
     /// The number that the process has in this procfs, which may not be that of our namespace.
     fn pid_of(&self, process: &Process) -> Option<u32> {
         let info = self.read(&fdinfo_of(process)?).ok()?;
