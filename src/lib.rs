@@ -23,12 +23,16 @@ pub mod error;
 pub mod exit;
 pub mod filesystems;
 pub mod instance;
+pub mod listing;
 pub mod mountinfo;
+pub mod name;
 pub mod options;
 pub mod own;
 pub mod path;
 pub mod place;
 pub mod plan;
+pub mod procinfo;
+pub mod report;
 pub mod request;
 pub mod root;
 pub mod supervisor;
@@ -46,14 +50,16 @@ use cli::Parsed;
 use command::{Nesting, StartingPoint};
 use environment::Environment;
 use error::Error;
+use listing::Listing;
+use name::Claim;
 use own::OwnFiles;
 use plan::Plan;
-use request::{Program, Request};
+use request::{Format, Order, Program, Request};
 use supervisor::supervise;
 use sys::descriptor;
 use sys::entry::Start;
 use sys::leash::Leash;
-use sys::privilege::{PrivilegeError, Shelved};
+use sys::privilege::{self, PrivilegeError, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
 use sys::signal;
@@ -78,9 +84,13 @@ pub fn run(start: &Start) -> u8 {
 /// From argv to exec.
 fn launch(start: &Start) -> Result<Ending, Error> {
     let privilege = Shelved::acquire(); // from here on we are the caller
-    let request = match cli::parse(words(start)?).map_err(request::RequestError::from)? {
-        Parsed::Start(cli) => Request::try_from(cli)?,
+    let order = match cli::parse(words(start)?).map_err(request::RequestError::from)? {
+        Parsed::Order(cli) => Order::try_from(cli)?,
         Parsed::Print(text) => return Ok(print(&text)),
+    };
+    let request = match order {
+        Order::Start(request) => request,
+        Order::List(format) => return list(privilege, format),
     };
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
@@ -90,18 +100,30 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);
     }
+    let name = request.name.as_ref();
+    let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
     match process::split(privilege)? {
         Side::Supervisor(child, renounced) => {
             drop(own);
-            supervise(&renounced, &child, &procfs).map_err(Error::Supervise)
+            let claimed = claim.as_ref().and_then(Claim::descriptor);
+            supervise(&renounced, &child, &procfs, claimed).map_err(Error::Supervise)
         }
         Side::Pid1(privilege, leash) => {
+            drop(claim); // the supervisor's alone: it ends with that
             let Err(error) = become_command(privilege, leash, request, &caller, own, &procfs);
             Err(error)
         }
     }
+}
+
+/// `ps`: privilege goes first, for all that is read is what the caller may read.
+fn list(privilege: Result<Shelved, PrivilegeError>, format: Format) -> Result<Ending, Error> {
+    let renounced = privilege::renounce_all(privilege)?;
+    let procfs = Procfs::open(&renounced).map_err(Error::Procfs)?;
+    let listing = Listing::read(&procfs)?;
+    Ok(print(&report::report(&listing, format)))
 }
 
 /// The child's way to exec. Host paths are named in `Plan::open`, and never again.
@@ -155,7 +177,7 @@ fn explain_missing(error: PrivilegeError) -> Error {
     }
 }
 
-/// Help or version, on standard output; a closed one is the caller's business.
+/// Help, version or a listing, on standard output; a closed one is the caller's business.
 fn print(text: &str) -> Ending {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ending::Exited(0),

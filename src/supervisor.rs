@@ -1,7 +1,7 @@
 //! The parent: it forwards signals, waits, and tells how the command ended. It has renounced all
 //! privilege, holds no descriptor of the caller's, and stays in the caller's mount namespace.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -15,11 +15,18 @@ use crate::sys::signal::{Arrival, Arrivals};
 /// Waits for the command, and passes on every signal that comes meanwhile.
 ///
 /// Descriptors 0 to 2 are closed at once: a reader of the command's output must see end-of-file
-/// when the command closes it, and there is nothing left to say here.
-pub fn supervise(renounced: &Renounced, child: &Child, procfs: &Procfs) -> Result<Ending, Errno> {
+/// when the command closes it, and there is nothing left to say here. `claim`, of the instance's
+/// name, stays open.
+pub fn supervise(
+    renounced: &Renounced,
+    child: &Child,
+    procfs: &Procfs,
+    claim: Option<BorrowedFd<'_>>,
+) -> Result<Ending, Errno> {
     let arrivals = Arrivals::listen()?;
     let [pidfd, hold, leash] = child.descriptors();
-    let kept = [arrivals.as_fd(), procfs.as_fd(), pidfd, hold, leash];
+    let mut kept = vec![arrivals.as_fd(), procfs.as_fd(), pidfd, hold, leash];
+    kept.extend(claim);
     descriptor::close_all_but(&kept)?;
     child.release(renounced)?;
     let mut fate = None;

@@ -14,6 +14,7 @@ pub mod privilege;
 pub mod process;
 pub mod procfs;
 pub mod signal;
+pub mod socket;
 mod terminal;
 pub mod unprivileged;
 
