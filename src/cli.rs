@@ -25,11 +25,11 @@ pub enum CliError {
     /// What else clap may find wrong.
     #[error("{0}")]
     Other(String),
-    /// Neither `run` nor `build`.
+    /// None of ours.
     #[error("unknown action {}", Quoted(.0.as_bytes()))]
     UnknownAction(OsString),
     /// Nothing but options.
-    #[error("no action given: run or build")]
+    #[error("no action given: run, build or ps")]
     NoAction,
 }
 
@@ -54,15 +54,21 @@ pub enum Choice {
     UnsetEnv(OsString),
     /// `--init`
     Init,
+    /// `--name NAME`
+    Name(OsString),
+    /// `--json`
+    Json,
 }
 
-/// `run` or `build`.
+/// What shall be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The root is read-only.
     Run,
     /// The root is as writable as it is for the caller.
     Build,
+    /// Nothing is started: what runs is listed.
+    Ps,
 }
 
 /// The command line, split into its parts.
@@ -79,8 +85,8 @@ pub struct Cli {
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// To run something.
-    Start(Cli),
+    /// To do something.
+    Order(Cli),
     /// To print this, and nothing else.
     Print(String),
 }
@@ -103,10 +109,11 @@ pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
         None => Err(CliError::NoAction),
         Some(word) if word == "run" => Ok(Action::Run),
         Some(word) if word == "build" => Ok(Action::Build),
+        Some(word) if word == "ps" => Ok(Action::Ps),
         Some(word) => Err(CliError::UnknownAction(word)),
     };
     if action.is_err() {
-        return Ok(Parsed::Start(Cli {
+        return Ok(Parsed::Order(Cli {
             choices,
             action,
             command: Vec::new(),
@@ -121,7 +128,7 @@ pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
         return Ok(Parsed::Print(text));
     }
     choices.extend(later);
-    Ok(Parsed::Start(Cli {
+    Ok(Parsed::Order(Cli {
         choices,
         action,
         command,
@@ -194,7 +201,13 @@ fn choices(matches: &ArgMatches) -> Vec<Choice> {
     singles("rootfs", Choice::Rootfs);
     singles("directory", Choice::Directory);
     singles("unset", Choice::UnsetEnv);
-    for (name, choice) in [("here", Choice::Here), ("init", Choice::Init)] {
+    singles("name", Choice::Name);
+    let flags = [
+        ("here", Choice::Here),
+        ("init", Choice::Init),
+        ("json", Choice::Json),
+    ];
+    for (name, choice) in flags {
         if matches.get_flag(name) {
             found.extend(matches.index_of(name).map(|place| (place, choice)));
         }
@@ -243,7 +256,7 @@ mod tests {
 
     fn started(line: &str) -> Cli {
         match parse(words(line)) {
-            Ok(Parsed::Start(cli)) => cli,
+            Ok(Parsed::Order(cli)) => cli,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -287,6 +300,7 @@ mod tests {
             ("run a -- b", "a -- b"),
             ("run run build", "run build"),
             ("run -", "-"),
+            ("run ps --json", "ps --json"),
             ("run", ""),
             ("run --", ""),
             ("run --here", ""),
@@ -294,10 +308,21 @@ mod tests {
             assert_eq!(started(line).command, words(command), "{line}");
         }
         let cli = parse(vec!["build".into(), "".into(), "".into()]);
-        let Ok(Parsed::Start(cli)) = cli else {
+        let Ok(Parsed::Order(cli)) = cli else {
             panic!("{cli:?}")
         };
         assert_eq!((cli.action, cli.command.len()), (Ok(Action::Build), 2));
+    }
+
+    #[test]
+    fn the_options_of_ps_stand_before_and_after_it_too() {
+        for line in ["--json ps", "ps --json", "-- ps -- ", "ps"] {
+            let cli = started(line);
+            assert_eq!(cli.action, Ok(Action::Ps), "{line}");
+            let is_json = cli.choices == [Choice::Json];
+            assert_eq!(is_json, line.contains("json"), "{line}");
+            assert_eq!(cli.command.len(), 0, "{line}");
+        }
     }
 
     #[test]
@@ -322,7 +347,7 @@ mod tests {
             "run".into(),
             odd.clone(),
         ];
-        let Ok(Parsed::Start(cli)) = parse(line) else {
+        let Ok(Parsed::Order(cli)) = parse(line) else {
             panic!()
         };
         assert_eq!(cli.choices, [Choice::Map(odd.clone(), odd.clone())]);
@@ -373,6 +398,8 @@ mod tests {
                 "--tmpfs",
                 "--env",
                 "-E ",
+                "--name",
+                "--json",
                 "--help",
                 "--version",
             ] {

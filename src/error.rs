@@ -8,6 +8,8 @@ use thiserror::Error;
 use crate::command::CommandError;
 use crate::exit;
 use crate::instance::InstanceError;
+use crate::listing::ListingError;
+use crate::name::ClaimError;
 use crate::own::OwnError;
 use crate::path::Quoted;
 use crate::place::PlaceError;
@@ -44,6 +46,12 @@ pub enum Error {
     /// setrlimit(2), RLIMIT_NOFILE.
     #[error("cannot make room for descriptors: {}", .0.desc())]
     DescriptorLimit(Errno),
+    /// What runs could not be found out.
+    #[error("cannot list the instances: {0}")]
+    Listing(#[from] ListingError),
+    /// `--name`
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// Our own file and the terminal.
     #[error(transparent)]
     Own(#[from] OwnError),
@@ -77,6 +85,7 @@ impl Error {
     /// The exit status that tells a program which kind it is.
     pub fn status(&self) -> u8 {
         match self {
+            Self::Claim(ClaimError::InUse(_)) => exit::NAME_IN_USE,
             Self::Command(CommandError::NotFound(_)) => exit::NOT_FOUND,
             Self::Command(CommandError::NotExecutable { .. }) => exit::NOT_EXECUTABLE,
             _ => exit::CANNOT,
@@ -92,6 +101,7 @@ impl Error {
                 "give its file capabilities as permitted only: setcap ...+p"
             }
             Self::NoCommand => "without a terminal, name the command: selfdock run CMD",
+            Self::Claim(ClaimError::InUse(_)) => "selfdock ps lists the running instances",
             Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
             // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
             Self::Procfs(Errno::ENOSYS) | Self::Own(OwnError::Program(Errno::ENOSYS)) => {

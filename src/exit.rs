@@ -2,6 +2,8 @@
 //!
 //! Never 125: `git bisect run` reads it as "skip this revision".
 
+/// The caller has a running instance of that name.
+pub const NAME_IN_USE: u8 = 123;
 /// selfdock itself could not: wrong usage, a refusal, a failed system call.
 pub const CANNOT: u8 = 124;
 /// The command was found but cannot be executed.

@@ -23,12 +23,16 @@ pub mod error;
 pub mod exit;
 pub mod filesystems;
 pub mod instance;
+pub mod listing;
 pub mod mountinfo;
+pub mod name;
 pub mod options;
 pub mod own;
 pub mod path;
 pub mod place;
 pub mod plan;
+pub mod procinfo;
+pub mod report;
 pub mod request;
 pub mod root;
 pub mod supervisor;
@@ -45,14 +49,16 @@ use cli::Parsed;
 use command::{Nesting, StartingPoint};
 use environment::Environment;
 use error::Error;
+use listing::Listing;
+use name::Claim;
 use own::OwnFiles;
 use plan::Plan;
-use request::{Program, Request};
-use supervisor::{Ward, supervise};
+use request::{Format, Order, Program, Request};
+use supervisor::{Held, Ward, supervise};
 use sys::descriptor;
 use sys::entry::Start;
 use sys::leash::Leash;
-use sys::privilege::{PrivilegeError, Shelved};
+use sys::privilege::{self, PrivilegeError, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
@@ -78,9 +84,13 @@ pub fn run(start: &Start) -> u8 {
 /// From argv to exec.
 fn launch(start: &Start) -> Result<Ending, Error> {
     let privilege = Shelved::acquire(); // from here on we are the caller
-    let request = match cli::parse(words(start)?).map_err(request::RequestError::from)? {
-        Parsed::Start(cli) => Request::try_from(cli)?,
+    let order = match cli::parse(words(start)?).map_err(request::RequestError::from)? {
+        Parsed::Order(cli) => Order::try_from(cli)?,
         Parsed::Print(text) => return Ok(print(&text)),
+    };
+    let request = match order {
+        Order::Start(request) => request,
+        Order::List(format) => return list(privilege, format),
     };
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
@@ -90,24 +100,37 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);
     }
+    let name = request.name.as_ref();
+    let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
-    let self_stops = if request.has_init {
-        None
-    } else {
-        SelfStops::listen(&privilege.raise()?)
+    let mut held = Held {
+        outer,
+        claim,
+        ..Held::default()
     };
+    if !request.has_init {
+        held.self_stops = SelfStops::listen(&privilege.raise()?);
+    }
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
             let ward = Ward::Pid1(child, hold);
-            supervise(&renounced, ward, outer, self_stops, &procfs).map_err(Error::Supervise)
+            supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
         }
         Side::Pid1(privilege, leash) => {
-            drop((outer, self_stops));
+            drop(held); // the supervisor's alone
             become_command(privilege, leash, request, &caller, own, &procfs)
         }
     }
+}
+
+/// `ps`: privilege goes first, for all that is read is what the caller may read.
+fn list(privilege: Result<Shelved, PrivilegeError>, format: Format) -> Result<Ending, Error> {
+    let renounced = privilege::renounce_all(privilege)?;
+    let procfs = Procfs::open(&renounced).map_err(Error::Procfs)?;
+    let listing = Listing::read(&procfs)?;
+    Ok(print(&report::report(&listing, format)))
 }
 
 /// The child's way to exec. Host paths are named in `Plan::open`, and never again. With `--init` it
@@ -143,8 +166,11 @@ fn become_command(
     let leash = if request.has_init {
         if let Some(child) = process::split_from_init(&renounced)? {
             let ward = Ward::ChildOfInit(child);
-            return supervise(&renounced, ward, Some(leash), None, procfs)
-                .map_err(Error::Supervise);
+            let held = Held {
+                outer: Some(leash),
+                ..Held::default()
+            };
+            return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
         }
         None
     } else {
@@ -170,7 +196,7 @@ fn explain_missing(error: PrivilegeError) -> Error {
     }
 }
 
-/// Help or version, on standard output; a closed one is the caller's business.
+/// Help, version or a listing, on standard output; a closed one is the caller's business.
 fn print(text: &str) -> Ending {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ending::Exited(0),

@@ -77,6 +77,12 @@ impl<'a> MountTable<'a> {
             .filter(move |entry| entry.parent == id && entry.id != id)
     }
 
+    /// How many mounts there are on which set-user-id programs have an effect.
+    pub fn count_without_nosuid(&self) -> usize {
+        let has_nosuid = |entry: &&Entry<'_>| entry.has_option(b"nosuid");
+        self.0.len() - self.0.iter().filter(has_nosuid).count()
+    }
+
     /// Is the mount `id` the mount `ancestor`, or on it, or on one that is on it, and so on?
     pub fn is_at_or_below(&self, id: u64, ancestor: u64) -> bool {
         let mut at = id;
@@ -187,6 +193,19 @@ mod tests {
             b"/a b\tc\nd\\e#f"
         );
         assert_eq!(table.get(99), None);
+    }
+
+    #[test]
+    fn mounts_that_are_not_nosuid_are_counted() {
+        for (text, expected) in [
+            (HOST, 5),
+            ("", 0),
+            ("22 27 0:21 / /proc nosuid - proc proc rw\n", 0),
+            ("22 27 0:21 / /nosuid rw,nosuidx - proc nosuid rw\n", 1),
+        ] {
+            let table = MountTable::parse(text.as_bytes()).unwrap();
+            assert_eq!(table.count_without_nosuid(), expected, "{text}");
+        }
     }
 
     #[test]

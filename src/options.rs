@@ -9,13 +9,14 @@ pub const WORDS: &str = "words";
 
 /// Below the options in `--help`; the same words head a section of the man page.
 pub const EXIT_STATUS: &str = "\
-Exit status: the command's own; 124 if selfdock could not start it, 126 if it cannot be
-executed, 127 if it was not found; of a command that a signal killed, the same signal.";
+Exit status: the command's own; 123 if the name is in use, 124 if selfdock could not start
+it, 126 if it cannot be executed, 127 if it was not found; of a command that a signal killed,
+the same signal.";
 
 /// Options, then words that are nobody's business here.
 ///
-/// The grammar is this line twice: `[OPTIONS] [--] run|build [OPTIONS] [--] CMD [ARG]...`. So it
-/// is parsed twice, and `--` means the same in both places. A value is always the next word,
+/// The grammar is this line twice: `[OPTIONS] [--] run|build|ps [OPTIONS] [--] CMD [ARG]...`. So
+/// it is parsed twice, and `--` means the same in both places. A value is always the next word,
 /// whatever that begins with: `-e CFLAGS -O2`.
 pub fn command() -> Command {
     Command::new("selfdock")
@@ -23,7 +24,8 @@ pub fn command() -> Command {
         .about("Runs one command in its own mount and pid namespaces over a read-only root")
         .override_usage(
             "selfdock [OPTIONS] run   [OPTIONS] [--] [CMD [ARG]...]\n       \
-             selfdock [OPTIONS] build [OPTIONS] [--] [CMD [ARG]...]",
+             selfdock [OPTIONS] build [OPTIONS] [--] [CMD [ARG]...]\n       \
+             selfdock ps [--json]",
         )
         .after_help(EXIT_STATUS)
         .no_binary_name(true)
@@ -39,6 +41,8 @@ pub fn command() -> Command {
             pair("env", 'e', "NAME", "VALUE", "Set a variable for the command"),
             value("unset", 'E', "NAME", "Unset a variable for the command").long(None),
             flag("init", "Stay as pid 1 and run the command as its child"),
+            value("name", 'n', "NAME", "Name of the instance: no other of yours may run under it").short(None),
+            flag("json", "List as JSON (with ps)"),
             flag("help", "Print help").short('h'),
             flag("version", "Print version").short('V'),
         ])

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::cli::{Action, Choice, Cli, CliError};
 use crate::environment::EnvChange;
+use crate::name::{InstanceName, NameError};
 use crate::path::{HostPath, InstancePath, PathError, Quoted};
 use crate::tmpfs::{TmpfsError, TmpfsOptions};
 
@@ -65,11 +66,31 @@ pub struct Layout {
     pub mounts: Vec<Mount>,
 }
 
-/// Everything that the command line asks for.
+/// The form of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What shall be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `run`, `build`
+    Start(Request),
+    /// `ps`
+    List(Format),
+}
+
+/// Everything that shall be so with what is started.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// What the command shall see.
     pub layout: Layout,
+    /// `--name`
+    pub name: Option<InstanceName>,
     /// `-C`
     pub directory: Option<InstancePath>,
     /// In the order given.
@@ -130,6 +151,20 @@ pub enum RequestError {
         /// What is wrong with it.
         error: PathError,
     },
+    /// No instance can have this name.
+    #[error("cannot name the instance {}: {error}", quoted(.word))]
+    Name {
+        /// NAME as typed.
+        word: OsString,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// `ps` with more than it takes.
+    #[error("ps takes no option but --json, and no command")]
+    PsAlone,
+    /// An option of `ps` for something that is started.
+    #[error("option --json is for ps only")]
+    JsonWithoutPs,
     /// No variable can have this name.
     #[error("cannot change the variable {}: not a name", quoted(.0))]
     VariableName(OsString),
@@ -180,6 +215,25 @@ fn in_two_words(option: &str, word: &OsString, joint: u8) -> Option<String> {
     ))
 }
 
+impl TryFrom<Cli> for Order {
+    type Error = RequestError;
+
+    fn try_from(cli: Cli) -> Result<Self, RequestError> {
+        if cli.action != Ok(Action::Ps) {
+            return Request::try_from(cli).map(Self::Start);
+        }
+        let is_json = |choice: &Choice| *choice == Choice::Json;
+        if !cli.command.is_empty() || !cli.choices.iter().all(is_json) {
+            return Err(RequestError::PsAlone);
+        }
+        Ok(Self::List(if cli.choices.is_empty() {
+            Format::Table
+        } else {
+            Format::Json
+        }))
+    }
+}
+
 impl TryFrom<Cli> for Request {
     type Error = RequestError;
 
@@ -190,6 +244,7 @@ impl TryFrom<Cli> for Request {
                 access: Access::ReadOnly,
                 mounts: Vec::new(),
             },
+            name: None,
             directory: None,
             changes: Vec::new(),
             has_init: false,
@@ -204,6 +259,7 @@ impl TryFrom<Cli> for Request {
         request.layout.access = match cli.action? {
             Action::Run => Access::ReadOnly,
             Action::Build => Access::ReadWrite,
+            Action::Ps => return Err(RequestError::PsAlone),
         };
         let mut words = cli.command.into_iter().map(c_string);
         if let Some(name) = words.next() {
@@ -243,6 +299,11 @@ impl Request {
                 self.changes.push(EnvChange::Unset(name));
             }
             Choice::Init => self.has_init = true,
+            Choice::Name(word) => {
+                let name = InstanceName::new(&word);
+                self.name = Some(name.map_err(|error| RequestError::Name { word, error })?);
+            }
+            Choice::Json => return Err(RequestError::JsonWithoutPs),
         }
         Ok(())
     }
@@ -313,7 +374,7 @@ mod tests {
             .map(|word| OsString::from(word.trim_matches('\'')))
             .collect();
         match cli::parse(words)? {
-            Parsed::Start(cli) => Request::try_from(cli),
+            Parsed::Order(cli) => Request::try_from(cli),
             Parsed::Print(text) => panic!("{text}"),
         }
     }
@@ -403,7 +464,7 @@ mod tests {
             ),
             (
                 "--here",
-                "no action given: run or build",
+                "no action given: run, build or ps",
                 Some("selfdock --help lists actions and options"),
             ),
         ] {

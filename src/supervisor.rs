@@ -9,6 +9,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 
+use crate::name::Claim;
 use crate::sys::descriptor;
 use crate::sys::leash::{Hold, Leash, Report};
 use crate::sys::privilege::Renounced;
@@ -27,6 +28,17 @@ pub enum Ward {
     ChildOfInit(Process),
 }
 
+/// What else the one who waits has in hand.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Leads to an outer supervisor, which does what pid 1 cannot.
+    pub outer: Option<Leash>,
+    /// Tells of a pid 1 that would stop itself.
+    pub self_stops: Option<SelfStops>,
+    /// The instance's name is taken as long as this is open.
+    pub claim: Option<Claim>,
+}
+
 /// Waits for the command, and passes on every signal that comes meanwhile.
 ///
 /// Descriptors 0 to 2 are closed at once: a reader of the command's output must see end-of-file
@@ -34,8 +46,7 @@ pub enum Ward {
 pub fn supervise(
     renounced: &Renounced,
     ward: Ward,
-    outer: Option<Leash>,
-    self_stops: Option<SelfStops>,
+    held: Held,
     procfs: &Procfs,
 ) -> Result<Ending, Errno> {
     let (child, hold) = match ward {
@@ -49,8 +60,7 @@ pub fn supervise(
         is_init: hold.is_none(),
         child,
         hold,
-        outer,
-        self_stops,
+        held,
         stopped_by: None,
         fate: None,
     };
@@ -70,10 +80,7 @@ struct Supervisor<'a> {
     child: Process,
     /// As long as there is selfdock at the other end.
     hold: Option<Hold>,
-    /// Leads to an outer supervisor, which does what pid 1 cannot.
-    outer: Option<Leash>,
-    /// Tells of a pid 1 that would stop itself.
-    self_stops: Option<SelfStops>,
+    held: Held,
     /// What would have stopped the command, were it not pid 1.
     stopped_by: Option<libc::c_int>,
     /// How the command ended, whatever became of its process.
@@ -88,8 +95,9 @@ impl Supervisor<'_> {
             self.child.as_fd(),
         ];
         kept.extend(self.hold.as_ref().map(Hold::as_fd));
-        kept.extend(self.outer.as_ref().map(Leash::as_fd));
-        kept.extend(self.self_stops.as_ref().map(SelfStops::as_fd));
+        kept.extend(self.held.outer.as_ref().map(Leash::as_fd));
+        kept.extend(self.held.self_stops.as_ref().map(SelfStops::as_fd));
+        kept.extend(self.held.claim.as_ref().and_then(Claim::descriptor));
         descriptor::close_all_but(&kept)
     }
 
@@ -118,7 +126,7 @@ impl Supervisor<'_> {
     fn finish(&mut self, ending: Ending) -> Result<Ending, Errno> {
         self.hear_reports()?;
         let ending = self.fate.unwrap_or(ending);
-        if let (true, Some(outer)) = (self.is_init, &self.outer) {
+        if let (true, Some(outer)) = (self.is_init, &self.held.outer) {
             outer.report(self.renounced, Report::Ended(ending));
         }
         // What a shell inside had put in the foreground has ended as well.
@@ -135,7 +143,8 @@ impl Supervisor<'_> {
         sources.extend(self.hold.as_ref().map(|hold| question(hold.as_fd())));
         let others = sources.len();
         sources.extend(
-            self.self_stops
+            self.held
+                .self_stops
                 .as_ref()
                 .map(|stops| question(stops.as_fd())),
         );
@@ -148,7 +157,7 @@ impl Supervisor<'_> {
 
     /// Stops a pid 1 that stops itself, if it does not catch the signal, ignore or block it.
     fn decide_self_stop(&mut self) {
-        let Some(stops) = &self.self_stops else {
+        let Some(stops) = &self.held.self_stops else {
             return;
         };
         let Some(call) = stops.next(self.renounced) else {
@@ -192,7 +201,7 @@ impl Supervisor<'_> {
 
     /// The command was stopped by `signal`: so is this process, until both go on.
     fn stop(&mut self, signal: libc::c_int) -> Result<(), Errno> {
-        if let Some(outer) = &self.outer {
+        if let Some(outer) = &self.held.outer {
             outer.report(self.renounced, Report::Stopped(signal));
             return Ok(());
         }

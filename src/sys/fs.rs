@@ -14,7 +14,7 @@ use nix::sys::stat::{FchmodatFlags, Mode};
 use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
-use super::privilege::{Renounced, Shelved};
+use super::privilege::{AtRest, Renounced, Shelved};
 
 /// How often a lookup is tried again that a rename made uncertain: `EAGAIN` of openat2(2).
 const LOOKUP_TRIES: usize = 128;
@@ -43,7 +43,7 @@ pub fn open_dir(_: &Shelved, path: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens the place of a path in which no link of any kind may occur.
-pub fn open_without_links(_: &Shelved, path: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open_without_links(_: &impl AtRest, path: &CStr) -> Result<OwnedFd, Errno> {
     lookup(
         AT_FDCWD,
         path,

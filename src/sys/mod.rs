@@ -16,6 +16,7 @@ pub mod process;
 pub mod procfs;
 pub mod self_stop;
 pub mod signal;
+pub mod socket;
 pub mod terminal;
 pub mod unprivileged;
 

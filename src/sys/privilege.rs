@@ -150,6 +150,11 @@ pub struct Raised<'a> {
 #[derive(Debug)]
 pub struct Renounced(());
 
+/// Proof that nothing is effective, so that the kernel answers as it answers the caller.
+pub trait AtRest {}
+impl AtRest for Shelved {}
+impl AtRest for Renounced {}
+
 impl Shelved {
     /// Shelves what the entry point kept: see `sys/entry.rs`.
     ///
@@ -179,14 +184,7 @@ impl Shelved {
             return Err(PrivilegeError::Effective);
         }
         hide_from_tracers()?;
-        let uid = getresuid().map_err(failed("getresuid"))?;
-        if uid.effective != uid.real || uid.saved != uid.real {
-            return Err(PrivilegeError::MixedUsers);
-        }
-        let gid = getresgid().map_err(failed("getresgid"))?;
-        if gid.effective != gid.real || gid.saved != gid.real {
-            return Err(PrivilegeError::MixedGroups);
-        }
+        refuse_mixed_ids()?;
         Ok(Self {
             permitted,
             _one_thread: PhantomData,
@@ -264,6 +262,33 @@ impl Shelved {
         hide_from_tracers()?;
         Ok(Renounced(()))
     }
+}
+
+/// Gives up for ever whatever there was, where privilege is of no use, and missing does not matter.
+pub fn renounce_all(
+    acquired: Result<Shelved, PrivilegeError>,
+) -> Result<Renounced, PrivilegeError> {
+    match acquired {
+        Ok(shelved) => shelved.renounce_waiting(),
+        // All sets were emptied and read back before this was said.
+        Err(PrivilegeError::Missing) => {
+            refuse_mixed_ids()?;
+            Ok(Renounced(()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn refuse_mixed_ids() -> Result<(), PrivilegeError> {
+    let uid = getresuid().map_err(failed("getresuid"))?;
+    if uid.effective != uid.real || uid.saved != uid.real {
+        return Err(PrivilegeError::MixedUsers);
+    }
+    let gid = getresgid().map_err(failed("getresgid"))?;
+    if gid.effective != gid.real || gid.saved != gid.real {
+        return Err(PrivilegeError::MixedGroups);
+    }
+    Ok(())
 }
 
 impl Drop for Raised<'_> {

@@ -9,14 +9,16 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::str::FromStr;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
-use super::privilege::{Renounced, Shelved};
+use super::privilege::{AtRest, Renounced, Shelved};
 use super::process::Process;
+use crate::procinfo::field;
 
 /// Inode number of the root of every procfs: `PROC_ROOT_INO` in Linux `fs/proc/internal.h`.
 const ROOT_INODE: u64 = 1;
@@ -27,8 +29,8 @@ pub struct Procfs(OwnedFd);
 
 impl Procfs {
     /// Opens `/proc` and proves it. `ENODEV` if it is something else.
-    pub fn open(shelved: &Shelved) -> Result<Self, Errno> {
-        let root = open_without_links(shelved, c"/proc")?;
+    pub fn open(at_rest: &impl AtRest) -> Result<Self, Errno> {
+        let root = open_without_links(at_rest, c"/proc")?;
         if !is_on_procfs(&root)? || Stat::of(&root)?.inode != ROOT_INODE {
             return Err(Errno::ENODEV);
         }
@@ -41,17 +43,14 @@ impl Procfs {
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let ours = [self.0.as_raw_fd(), dir.as_raw_fd()];
-        let mut numbers = Vec::new();
-        for entry in Dir::from_fd(dir)?.iter() {
-            let entry = entry?;
-            let name = entry.file_name().to_str().unwrap_or_default();
-            if let Ok(number) = name.parse()
-                && !ours.contains(&number)
-            {
-                numbers.push(number);
-            }
-        }
+        let mut numbers = numbers_in(dir)?;
+        numbers.retain(|number| !ours.contains(number));
         Ok(numbers)
+    }
+
+    /// The processes that the caller can see, by the numbers that they have here.
+    pub fn processes(&self) -> Result<Vec<u32>, Errno> {
+        numbers_in(self.lookup(c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)
     }
 
     /// What the kernel calls the file behind the descriptor `number`: a path, or `kind:[detail]`.
@@ -119,7 +118,8 @@ impl Procfs {
         field(&info, "Pid:")?.parse().ok()
     }
 
-    fn read_of(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
+    /// A file of this process's directory, if it is there and the caller may read it.
+    pub fn read_of(&self, pid: u32, file: &str) -> Option<Vec<u8>> {
         self.read(&CString::new(format!("{pid}/{file}")).ok()?).ok()
     }
 
@@ -136,7 +136,8 @@ impl Procfs {
         )
     }
 
-    fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
+    /// A file of this procfs.
+    pub fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
         // Room for a usual mount table: fewer reads, and each of them a consistent piece.
         let mut content = Vec::with_capacity(16 << 10);
         File::from(self.lookup(path, OFlag::O_RDONLY)?)
@@ -163,9 +164,12 @@ fn fdinfo_of(process: &Process) -> Option<CString> {
     CString::new(format!("self/fdinfo/{}", process.as_fd().as_raw_fd())).ok()
 }
 
-/// The value of the line that begins with `name`.
-fn field<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
-    let mut lines = text.split(|byte| *byte == b'\n');
-    let value = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
-    str::from_utf8(value).ok().map(str::trim)
+/// The entries that are numbers, in a directory that may have others.
+fn numbers_in<T: FromStr>(dir: OwnedFd) -> Result<Vec<T>, Errno> {
+    let mut numbers = Vec::new();
+    for entry in Dir::from_fd(dir)?.iter() {
+        let entry = entry?;
+        numbers.extend(entry.file_name().to_str().unwrap_or_default().parse());
+    }
+    Ok(numbers)
 }
