@@ -52,6 +52,10 @@ pub enum Choice {
     SetEnv(OsString, OsString),
     /// `-E NAME`
     UnsetEnv(OsString),
+    /// `--keep-fd N`
+    KeepFd(OsString),
+    /// `--close-fds`
+    CloseFds,
 }
 
 /// `run` or `build`.
@@ -192,8 +196,11 @@ fn choices(matches: &ArgMatches) -> Vec<Choice> {
     singles("rootfs", Choice::Rootfs);
     singles("directory", Choice::Directory);
     singles("unset", Choice::UnsetEnv);
-    if matches.get_flag("here") {
-        found.extend(matches.index_of("here").map(|place| (place, Choice::Here)));
+    singles("keep-fd", Choice::KeepFd);
+    for (name, choice) in [("here", Choice::Here), ("close-fds", Choice::CloseFds)] {
+        if matches.get_flag(name) {
+            found.extend(matches.index_of(name).map(|place| (place, choice)));
+        }
     }
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, choice)| choice).collect()
@@ -260,12 +267,15 @@ mod tests {
             two(Choice::SetEnv, "N", "V"),
             Choice::UnsetEnv("M".into()),
             Choice::Directory("/w".into()),
+            Choice::KeepFd("5".into()),
+            Choice::CloseFds,
+            Choice::KeepFd("-6".into()),
         ];
         for line in [
-            "-m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w run sh -c -m",
-            "run -m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w sh -c -m",
-            "-m a /b --vol c /d --tmpfs size=1k /t run --here -m e /f --rootfs x --env N V -E M -C /w -- sh -c -m",
-            "-m a /b -v c /d -t size=1k /t -- run --here -m e /f -r x -e N V -E M -C /w -- sh -c -m",
+            "-m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 run sh -c -m",
+            "run -m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 sh -c -m",
+            "-m a /b --vol c /d --tmpfs size=1k /t run --here -m e /f --rootfs x --env N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 -- sh -c -m",
+            "-m a /b -v c /d -t size=1k /t -- run --here -m e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 -- sh -c -m",
         ] {
             let cli = started(line);
             assert_eq!(cli.choices, expected, "{line}");
@@ -369,6 +379,8 @@ mod tests {
                 "--tmpfs",
                 "--env",
                 "-E ",
+                "--keep-fd",
+                "--close-fds",
                 "--help",
                 "--version",
             ] {

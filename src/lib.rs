@@ -85,7 +85,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
     privilege.outlive_parent_unless_nested()?;
-    descriptor::restrict_inherited(&procfs).map_err(Error::Descriptors)?;
+    descriptor::restrict_inherited(&procfs, &request.descriptors)?;
     let caller = Caller::current(&start.environment);
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);

@@ -38,6 +38,8 @@ pub fn command() -> Command {
             pair("tmpfs", 't', "OPT", "DST", "New tmpfs at DST; OPT is a list of size=, nr_inodes=, mode=, exec, noexec, or \"\""),
             pair("env", 'e', "NAME", "VALUE", "Set a variable for the command"),
             value("unset", 'E', "NAME", "Unset a variable for the command").long(None),
+            value("keep-fd", 'k', "N", "Fail unless descriptor N is open and reaches the command").short(None),
+            flag("close-fds", "Close all other descriptors above 2 for the command"),
             flag("help", "Print help").short('h'),
             flag("version", "Print version").short('V'),
         ])
