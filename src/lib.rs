@@ -95,7 +95,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
     privilege.outlive_parent_unless_nested()?;
-    let outer = descriptor::restrict_inherited(&procfs).map_err(Error::Descriptors)?;
+    let inherited = descriptor::restrict_inherited(&procfs, &request.descriptors)?;
     let caller = Caller::current(&start.environment);
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);
@@ -105,7 +105,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
     let mut held = Held {
-        outer,
+        outer: inherited.outer,
         claim,
         ..Held::default()
     };

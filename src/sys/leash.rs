@@ -14,6 +14,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 
+use super::fs::Stat;
 use super::privilege::Renounced;
 use super::process::{Ending, exit};
 use crate::exit::CANNOT;
@@ -146,7 +147,8 @@ impl Leash {
     /// Whoever forges one can but stop or end a process of their own. Not one of 0 to 2, whose
     /// numbers must stay taken.
     pub(super) fn inherit(socket: BorrowedFd<'_>, number: RawFd) -> Result<Option<Self>, Errno> {
-        if getpid().as_raw() != 1 || number <= libc::STDERR_FILENO {
+        let is_possible = getpid().as_raw() == 1 && number > libc::STDERR_FILENO;
+        if !is_possible || !Stat::of(socket)?.is(libc::S_IFSOCK) {
             return Ok(None);
         }
         // SAFETY: takes numbers only; `socket` is open.
