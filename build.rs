@@ -62,7 +62,7 @@ fn man_page() -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 fn complete(assets: &Path) -> Result<(), Box<dyn Error>> {
-    let actions = PossibleValuesParser::new(["run", "build", "ps"]);
+    let actions = PossibleValuesParser::new(["run", "build", "enter", "ps"]);
     let paths = ["rootfs", "directory", "map", "vol"];
     let command = options::command()
         .no_binary_name(false)

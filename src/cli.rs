@@ -29,7 +29,7 @@ pub enum CliError {
     #[error("unknown action {}", Quoted(.0.as_bytes()))]
     UnknownAction(OsString),
     /// Nothing but options.
-    #[error("no action given: run, build or ps")]
+    #[error("no action given: run, build, enter or ps")]
     NoAction,
 }
 
@@ -64,6 +64,27 @@ pub enum Choice {
     CloseFds,
 }
 
+impl Choice {
+    /// The option that it was made with.
+    pub fn option(&self) -> &'static str {
+        match self {
+            Self::Rootfs(_) => "--rootfs",
+            Self::Directory(_) => "-C",
+            Self::Map(..) => "--map",
+            Self::Vol(..) => "--vol",
+            Self::Here => "--here",
+            Self::Tmpfs(..) => "--tmpfs",
+            Self::SetEnv(..) => "--env",
+            Self::UnsetEnv(_) => "-E",
+            Self::Init => "--init",
+            Self::Name(_) => "--name",
+            Self::Json => "--json",
+            Self::KeepFd(_) => "--keep-fd",
+            Self::CloseFds => "--close-fds",
+        }
+    }
+}
+
 /// What shall be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -73,6 +94,8 @@ pub enum Action {
     Build,
     /// Nothing is started: what runs is listed.
     Ps,
+    /// Something is started in an instance that runs.
+    Enter,
 }
 
 /// The command line, split into its parts.
@@ -82,6 +105,8 @@ pub struct Cli {
     pub choices: Vec<Choice>,
     /// The action.
     pub action: Result<Action, CliError>,
+    /// For `enter`: which one.
+    pub instance: Option<OsString>,
     /// The command and its words; none means a shell.
     pub command: Vec<OsString>,
 }
@@ -100,91 +125,71 @@ pub enum Parsed {
 /// The action is judged last: `-v /a:/b run sh` swallows it, and the two-word hint for that says
 /// more than "unknown action".
 pub fn parse(words: Vec<OsString>) -> Result<Parsed, CliError> {
-    let Segment {
-        mut choices,
-        rest,
-        print,
-    } = Segment::parse(words)?;
-    if let Some(text) = print {
-        return Ok(Parsed::Print(text));
+    match split(words) {
+        Ok(cli) => Ok(Parsed::Order(cli)),
+        Err(Stop::Print(text)) => Ok(Parsed::Print(text)),
+        Err(Stop::Error(error)) => Err(error),
     }
-    let mut rest = rest.into_iter();
+}
+
+fn split(words: Vec<OsString>) -> Result<Cli, Stop> {
+    let mut choices = Vec::new();
+    let mut rest = take_options(words, &mut choices)?.into_iter();
     let action = match rest.next() {
         None => Err(CliError::NoAction),
         Some(word) if word == "run" => Ok(Action::Run),
         Some(word) if word == "build" => Ok(Action::Build),
         Some(word) if word == "ps" => Ok(Action::Ps),
+        Some(word) if word == "enter" => Ok(Action::Enter),
         Some(word) => Err(CliError::UnknownAction(word)),
     };
-    if action.is_err() {
-        return Ok(Parsed::Order(Cli {
-            choices,
-            action,
-            command: Vec::new(),
-        }));
+    let mut command = match action {
+        Ok(_) => take_options(rest.collect(), &mut choices)?,
+        Err(_) => Vec::new(),
+    };
+    let mut instance = None;
+    if action == Ok(Action::Enter) && !command.is_empty() {
+        instance = Some(command.remove(0));
+        command = take_options(command, &mut choices)?;
     }
-    let Segment {
-        choices: later,
-        rest: command,
-        print,
-    } = Segment::parse(rest.collect())?;
-    if let Some(text) = print {
-        return Ok(Parsed::Print(text));
-    }
-    choices.extend(later);
-    Ok(Parsed::Order(Cli {
+    Ok(Cli {
         choices,
         action,
+        instance,
         command,
-    }))
+    })
 }
 
-/// One of the two places where options may stand, and what follows it.
-struct Segment {
-    choices: Vec<Choice>,
-    rest: Vec<OsString>,
-    print: Option<String>,
+/// Why the words are not split to the end.
+enum Stop {
+    Print(String),
+    Error(CliError),
 }
 
-impl Segment {
-    fn parse(words: Vec<OsString>) -> Result<Self, CliError> {
-        // The usual case behind the action, and worth a parser's time.
-        if words
-            .first()
-            .is_some_and(|word| !word.as_bytes().starts_with(b"-"))
-        {
-            return Ok(Self {
-                choices: Vec::new(),
-                rest: words,
-                print: None,
-            });
-        }
-        let mut command = options::command();
-        let matches = command
-            .try_get_matches_from_mut(words)
-            .map_err(|error| explain(&error))?;
-        let print = if matches.get_flag("help") {
-            Some(command.render_help().to_string())
-        } else if matches.get_flag("version") {
-            Some(command.render_version())
-        } else {
-            None
-        };
-        let rest = matches
-            .get_many::<OsString>(WORDS)
-            .unwrap_or_default()
-            .cloned()
-            .collect();
-        Ok(Self {
-            choices: choices(&matches),
-            rest,
-            print,
-        })
+/// Adds the options that stand first to `choices`, and returns what follows them.
+fn take_options(words: Vec<OsString>, choices: &mut Vec<Choice>) -> Result<Vec<OsString>, Stop> {
+    let is_option = |word: &OsString| word.as_bytes().starts_with(b"-");
+    // The usual case behind the action, and worth a parser's time.
+    if !words.first().is_none_or(is_option) {
+        return Ok(words);
     }
+    let mut command = options::command();
+    let matches = command
+        .try_get_matches_from_mut(words)
+        .map_err(|error| Stop::Error(explain(&error)))?;
+    if matches.get_flag("help") {
+        return Err(Stop::Print(command.render_help().to_string()));
+    }
+    if matches.get_flag("version") {
+        return Err(Stop::Print(command.render_version()));
+    }
+    choices.extend(found(&matches));
+    let rest = matches.get_many::<OsString>(WORDS).unwrap_or_default();
+    Ok(rest.cloned().collect())
 }
 
 /// The options in command-line order, whatever their kind: clap keeps each kind by itself.
-fn choices(matches: &ArgMatches) -> Vec<Choice> {
+fn found(matches: &ArgMatches) -> Vec<Choice> {
     let mut found = Vec::new();
     let mut pairs = |name: &str, choice: fn(OsString, OsString) -> Choice| {
         for (place, values) in occurrences(matches, name) {

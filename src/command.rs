@@ -63,7 +63,7 @@ pub enum StartingPoint {
 /// at the same path. The process is in the root directory already.
 pub fn enter_directory(
     renounced: &Renounced,
-    wanted: Option<InstancePath>,
+    wanted: Option<&InstancePath>,
     caller: &Caller<'_>,
 ) -> Result<StartingPoint, CommandError> {
     if let Some(path) = wanted {
@@ -71,7 +71,10 @@ pub fn enter_directory(
             .and_then(|dir| process::change_dir(renounced, &dir));
         return match entered {
             Ok(()) => Ok(StartingPoint::AsAsked),
-            Err(errno) => Err(CommandError::Directory { path, errno }),
+            Err(errno) => Err(CommandError::Directory {
+                path: path.clone(),
+                errno,
+            }),
         };
     }
     let Some((path, stat)) = &caller.directory else {

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::command::CommandError;
+use crate::enter::{EnterError, Reason};
 use crate::exit;
 use crate::instance::InstanceError;
 use crate::listing::ListingError;
@@ -50,6 +51,9 @@ pub enum Error {
     /// What runs could not be found out.
     #[error("cannot list the instances: {0}")]
     Listing(#[from] ListingError),
+    /// `enter`
+    #[error(transparent)]
+    Enter(#[from] EnterError),
     /// `--name`
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -101,6 +105,7 @@ impl Error {
             Self::Privilege(PrivilegeError::Effective) => {
                 "give its file capabilities as permitted only: setcap ...+p"
             }
+            Self::Enter(error) => enter_hint(&error.reason)?,
             Self::NoCommand => "without a terminal, name the command: selfdock run CMD",
             Self::Claim(ClaimError::InUse(_)) => "selfdock ps lists the running instances",
             Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
@@ -141,6 +146,19 @@ impl Error {
         };
         Some(known.to_owned())
     }
+}
+
+fn enter_hint(reason: &Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::None | Reason::NotAnInstance => "selfdock ps lists the running instances",
+        Reason::Several => "use the pid: selfdock ps lists it",
+        Reason::Untraceable => {
+            "an instance that only holds another one cannot be entered: enter that one"
+        }
+        Reason::Unconfined => "it may be of another version of selfdock: start it anew",
+        Reason::OtherUsers => "each user can enter their own instances only, and so can root",
+        _ => return None,
+    })
 }
 
 fn place_hint(target: &CStr, error: &PlaceError) -> Option<String> {

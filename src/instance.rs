@@ -169,7 +169,7 @@ pub fn put(
 
 /// selfdock's own file, over the path where it was found if a regular file is there in the new
 /// root, else in our own /dev. Without either place the instance does not nest, and that is all.
-fn put_program(
+pub fn put_program(
     shelved: &mut Shelved,
     new_root: &NewRoot,
     program: &Tree,

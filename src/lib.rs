@@ -18,6 +18,7 @@ pub mod caller;
 pub mod cli;
 pub mod command;
 pub mod covers;
+pub mod enter;
 pub mod environment;
 pub mod error;
 pub mod exit;
@@ -47,18 +48,19 @@ use std::os::unix::ffi::OsStrExt;
 use caller::Caller;
 use cli::Parsed;
 use command::{Nesting, StartingPoint};
+use enter::{EnterError, Reason, Target};
 use environment::Environment;
 use error::Error;
 use listing::Listing;
 use name::Claim;
 use own::OwnFiles;
 use plan::Plan;
-use request::{Format, Order, Program, Request};
+use request::{Entry, Exec, Format, Order, Program, Request};
 use supervisor::{Held, Ward, supervise};
-use sys::descriptor;
+use sys::descriptor::{self, Inherited};
 use sys::entry::Start;
 use sys::leash::Leash;
-use sys::privilege::{self, PrivilegeError, Shelved};
+use sys::privilege::{self, PrivilegeError, Renounced, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
@@ -88,18 +90,53 @@ fn launch(start: &Start) -> Result<Ending, Error> {
         Parsed::Order(cli) => Order::try_from(cli)?,
         Parsed::Print(text) => return Ok(print(&text)),
     };
-    let request = match order {
-        Order::Start(request) => request,
-        Order::List(format) => return list(privilege, format),
-    };
-    let mut privilege = privilege.map_err(explain_missing)?;
-    let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
-    privilege.outlive_parent_unless_nested()?;
-    let inherited = descriptor::restrict_inherited(&procfs, &request.descriptors)?;
-    let caller = Caller::current(&start.environment);
-    if request.program == Program::Shell && !caller.is_interactive {
-        return Err(Error::NoCommand);
+    match order {
+        Order::Start(request) => run_new(Session::open(privilege, start, &request.exec)?, request),
+        Order::Enter(entry) => enter(Session::open(privilege, start, &entry.exec)?, entry),
+        Order::List(format) => list(privilege, format),
     }
+}
+
+/// What there is before anything is started.
+struct Session<'a> {
+    privilege: Shelved,
+    procfs: Procfs,
+    inherited: Inherited,
+    caller: Caller<'a>,
+}
+
+impl<'a> Session<'a> {
+    fn open(
+        privilege: Result<Shelved, PrivilegeError>,
+        start: &'a Start,
+        exec: &Exec,
+    ) -> Result<Self, Error> {
+        let privilege = privilege.map_err(explain_missing)?;
+        let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
+        privilege.outlive_parent_unless_nested()?;
+        let inherited = descriptor::restrict_inherited(&procfs, &exec.descriptors)?;
+        let caller = Caller::current(&start.environment);
+        if exec.program == Program::Shell && !caller.is_interactive {
+            return Err(Error::NoCommand);
+        }
+        Ok(Self {
+            privilege,
+            procfs,
+            inherited,
+            caller,
+        })
+    }
+}
+
+/// `run`, `build`
+fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
+    let Session {
+        mut privilege,
+        procfs,
+        inherited,
+        caller,
+    } = session;
+    privilege.give_up_entering()?;
     let name = request.name.as_ref();
     let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
@@ -118,10 +155,58 @@ fn launch(start: &Start) -> Result<Ending, Error> {
             let ward = Ward::Pid1(child, hold);
             supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
         }
-        Side::Pid1(privilege, leash) => {
+        Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
             become_command(privilege, leash, request, &caller, own, &procfs)
         }
+    }
+}
+
+/// `enter`
+fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
+    let Session {
+        mut privilege,
+        procfs,
+        inherited,
+        caller,
+    } = session;
+    let failed = |reason| {
+        let instance = entry.instance.clone();
+        Error::Enter(EnterError { instance, reason })
+    };
+    let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
+    let own = OwnFiles::clone(&mut privilege, &procfs)?;
+    target.join_processes(&mut privilege).map_err(failed)?;
+    match process::split(privilege) {
+        Ok(Side::Supervisor(child, hold, renounced)) => {
+            drop((own, target));
+            let ward = Ward::Guest(child, hold);
+            let held = Held {
+                outer: inherited.outer,
+                ..Held::default()
+            };
+            supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
+        }
+        Ok(Side::Child(mut privilege, leash)) => {
+            drop(inherited.outer);
+            let own_file = own.program.stat;
+            target
+                .join_mounts(&mut privilege, own, &procfs)
+                .map_err(failed)?;
+            privilege.give_up_entering()?;
+            let renounced = privilege.renounce()?;
+            let environment = settle(&renounced, &entry.exec, &caller)?;
+            leash.wait_for_release().map_err(Error::Released)?;
+            // Not pid 1, and nothing dies with it: a selfdock inside needs no leash.
+            let nesting = Nesting {
+                own_file,
+                leash: None,
+            };
+            Err(command::execute(&renounced, &nesting, entry.exec.program, &environment).into())
+        }
+        // No process can begin in a pid namespace whose pid 1 has ended.
+        Err(error) if error.is_of_ended_namespace() => Err(failed(Reason::Ended)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -154,30 +239,34 @@ fn become_command(
     limit.restore().map_err(Error::DescriptorLimit)?;
 
     let renounced = privilege.renounce()?;
-    let start = command::enter_directory(&renounced, request.directory, caller)?;
+    let environment = settle(&renounced, &request.exec, caller)?;
+    leash.wait_for_release().map_err(Error::Released)?;
+    let mut leash = Some(leash);
+    if request.has_init {
+        if let Some(child) = process::split_from_init(&renounced)? {
+            let ward = Ward::ChildOfInit(child);
+            let held = Held {
+                outer: leash,
+                ..Held::default()
+            };
+            return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
+        }
+        leash = None;
+    }
+    let nesting = Nesting { own_file, leash };
+    Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())
+}
+
+/// Goes to the directory where the command begins, and makes its environment.
+fn settle(renounced: &Renounced, exec: &Exec, caller: &Caller<'_>) -> Result<Environment, Error> {
+    let start = command::enter_directory(renounced, exec.directory.as_ref(), caller)?;
     if start == StartingPoint::InRoot && caller.is_interactive {
         say(
             "hint: the current directory is not visible inside, so the command starts in /; \
              --here shows it\n",
         );
     }
-    let environment = Environment::new(caller.environment, &request.changes);
-    leash.wait_for_release().map_err(Error::Released)?;
-    let leash = if request.has_init {
-        if let Some(child) = process::split_from_init(&renounced)? {
-            let ward = Ward::ChildOfInit(child);
-            let held = Held {
-                outer: Some(leash),
-                ..Held::default()
-            };
-            return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
-        }
-        None
-    } else {
-        Some(leash)
-    };
-    let nesting = Nesting { own_file, leash };
-    Err(command::execute(&renounced, &nesting, request.program, &environment).into())
+    Ok(Environment::new(caller.environment, &exec.changes))
 }
 
 /// The words after the program's own name.

@@ -184,7 +184,7 @@ impl Scan<'_> {
             age_seconds: self.now.saturating_sub(started) / TICKS,
             name: request.name,
             rootfs: request.layout.rootfs,
-            command: match request.program {
+            command: match request.exec.program {
                 Program::Shell => Vec::new(),
                 Program::Words(name, arguments) => [vec![name], arguments].concat(),
             },

@@ -77,10 +77,19 @@ impl<'a> MountTable<'a> {
             .filter(move |entry| entry.parent == id && entry.id != id)
     }
 
-    /// How many mounts there are on which set-user-id programs have an effect.
+    /// The mounts on which set-user-id programs have an effect.
+    pub fn without_nosuid(&self) -> impl Iterator<Item = &Entry<'a>> {
+        // Of the mount, not of the filesystem, where it would be a word without effect.
+        let has_nosuid = |entry: &&Entry<'_>| {
+            let mut options = entry.options.split(|byte| *byte == b',');
+            options.any(|option| option == b"nosuid")
+        };
+        self.0.iter().filter(move |entry| !has_nosuid(entry))
+    }
+
+    /// How many those are.
     pub fn count_without_nosuid(&self) -> usize {
-        let has_nosuid = |entry: &&Entry<'_>| entry.has_option(b"nosuid");
-        self.0.len() - self.0.iter().filter(has_nosuid).count()
+        self.without_nosuid().count()
     }
 
     /// Is the mount `id` the mount `ancestor`, or on it, or on one that is on it, and so on?

@@ -25,6 +25,7 @@ pub fn command() -> Command {
         .override_usage(
             "selfdock [OPTIONS] run   [OPTIONS] [--] [CMD [ARG]...]\n       \
              selfdock [OPTIONS] build [OPTIONS] [--] [CMD [ARG]...]\n       \
+             selfdock [OPTIONS] enter INSTANCE [OPTIONS] [--] [CMD [ARG]...]\n       \
              selfdock ps [--json]",
         )
         .after_help(EXIT_STATUS)

@@ -86,6 +86,15 @@ impl NewRoot {
         Ok(Self { tree, dev: None })
     }
 
+    /// The root of the namespace that this process has come to, as it is.
+    pub fn current(shelved: &Shelved) -> Result<Self, PlaceError> {
+        let tree = fs::open_dir(shelved, c"/").and_then(Tree::new);
+        Ok(Self {
+            tree: tree.map_err(PlaceError::Lookup)?,
+            dev: None,
+        })
+    }
+
     /// What is on top of the root directory.
     fn top(shelved: &Shelved) -> Result<Stat, PlaceError> {
         fs::open_dir(shelved, c"/..")

@@ -84,25 +84,43 @@ pub enum Order {
     Start(Request),
     /// `ps`
     List(Format),
+    /// `enter`
+    Enter(Entry),
 }
 
-/// Everything that shall be so with what is started.
+/// Something that shall be started in an instance that runs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Pid or name, as typed.
+    pub instance: OsString,
+    /// What shall be started.
+    pub exec: Exec,
+}
+
+/// What shall be started, wherever that is, and how it begins.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// `-C`
+    pub directory: Option<InstancePath>,
+    /// In the order given.
+    pub changes: Vec<EnvChange>,
+    /// `--keep-fd`, `--close-fds`
+    pub descriptors: Wishes,
+    /// The command.
+    pub program: Program,
+}
+
+/// A new instance.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// What the command shall see.
     pub layout: Layout,
     /// `--name`
     pub name: Option<InstanceName>,
-    /// `-C`
-    pub directory: Option<InstancePath>,
-    /// In the order given.
-    pub changes: Vec<EnvChange>,
     /// `--init`: is the command a child of selfdock's, who is pid 1, and not pid 1 itself?
     pub has_init: bool,
-    /// `--keep-fd`, `--close-fds`
-    pub descriptors: Wishes,
-    /// What shall be started.
-    pub program: Program,
+    /// What shall be started in it.
+    pub exec: Exec,
 }
 
 /// Why a command line cannot be meant.
@@ -166,6 +184,12 @@ pub enum RequestError {
     /// `ps` with more than it takes.
     #[error("ps takes no option but --json, and no command")]
     PsAlone,
+    /// `enter` alone.
+    #[error("enter needs an instance: its pid or its name")]
+    NoInstance,
+    /// An option that would make an instance.
+    #[error("option {0} is not for enter: the instance runs already")]
+    NotForEnter(&'static str),
     /// An option of `ps` for something that is started.
     #[error("option --json is for ps only")]
     JsonWithoutPs,
@@ -226,8 +250,10 @@ impl TryFrom<Cli> for Order {
     type Error = RequestError;
 
     fn try_from(cli: Cli) -> Result<Self, RequestError> {
-        if cli.action != Ok(Action::Ps) {
-            return Request::try_from(cli).map(Self::Start);
+        match cli.action {
+            Ok(Action::Ps) => {}
+            Ok(Action::Enter) => return Entry::try_from(cli).map(Self::Enter),
+            _ => return Request::try_from(cli).map(Self::Start),
         }
         let is_json = |choice: &Choice| *choice == Choice::Json;
         if !cli.command.is_empty() || !cli.choices.iter().all(is_json) {
@@ -252,11 +278,8 @@ impl TryFrom<Cli> for Request {
                 mounts: Vec::new(),
             },
             name: None,
-            directory: None,
-            changes: Vec::new(),
             has_init: false,
-            descriptors: Wishes::default(),
-            program: Program::Shell,
+            exec: Exec::new(cli.command)?,
         };
         for choice in cli.choices {
             request.choose(choice)?;
@@ -267,13 +290,58 @@ impl TryFrom<Cli> for Request {
         request.layout.access = match cli.action? {
             Action::Run => Access::ReadOnly,
             Action::Build => Access::ReadWrite,
-            Action::Ps => return Err(RequestError::PsAlone),
+            Action::Ps | Action::Enter => return Err(RequestError::PsAlone),
         };
-        let mut words = cli.command.into_iter().map(c_string);
-        if let Some(name) = words.next() {
-            request.program = Program::Words(name?, words.collect::<Result<_, _>>()?);
-        }
         Ok(request)
+    }
+}
+
+impl TryFrom<Cli> for Entry {
+    type Error = RequestError;
+
+    fn try_from(cli: Cli) -> Result<Self, RequestError> {
+        let instance = cli.instance.ok_or(RequestError::NoInstance)?;
+        let mut exec = Exec::new(cli.command)?;
+        for choice in cli.choices {
+            exec.choose(choice)?;
+        }
+        Ok(Self { instance, exec })
+    }
+}
+
+impl Exec {
+    fn new(command: Vec<OsString>) -> Result<Self, RequestError> {
+        let mut words = command.into_iter().map(c_string);
+        let program = match words.next() {
+            Some(name) => Program::Words(name?, words.collect::<Result<_, _>>()?),
+            None => Program::Shell,
+        };
+        Ok(Self {
+            directory: None,
+            changes: Vec::new(),
+            descriptors: Wishes::default(),
+            program,
+        })
+    }
+
+    /// Takes an option that is about the command, and refuses every other.
+    fn choose(&mut self, choice: Choice) -> Result<(), RequestError> {
+        match choice {
+            Choice::Directory(dir) => {
+                let directory = InstancePath::new(dir.clone())
+                    .map_err(|error| RequestError::Directory { dir, error })?;
+                self.directory = Some(directory);
+            }
+            Choice::SetEnv(name, value) => self.changes.push(set_variable(name, value)?),
+            Choice::UnsetEnv(name) => {
+                let name = c_string(variable_name(name)?)?;
+                self.changes.push(EnvChange::Unset(name));
+            }
+            Choice::KeepFd(word) => self.descriptors.kept.push(descriptor_number(word)?),
+            Choice::CloseFds => self.descriptors.closes_others = true,
+            other => return Err(RequestError::NotForEnter(other.option())),
+        }
+        Ok(())
     }
 }
 
@@ -283,11 +351,6 @@ impl Request {
             Choice::Rootfs(dir) => {
                 let rootfs = HostPath::new(dir.clone());
                 self.layout.rootfs = rootfs.map_err(|error| RequestError::Rootfs { dir, error })?;
-            }
-            Choice::Directory(dir) => {
-                let directory = InstancePath::new(dir.clone())
-                    .map_err(|error| RequestError::Directory { dir, error })?;
-                self.directory = Some(directory);
             }
             Choice::Map(source, target) => {
                 self.layout
@@ -301,19 +364,13 @@ impl Request {
             }
             Choice::Here => self.layout.mounts.push(Mount::Here),
             Choice::Tmpfs(options, target) => self.layout.mounts.push(tmpfs(&options, target)?),
-            Choice::SetEnv(name, value) => self.changes.push(set_variable(name, value)?),
-            Choice::UnsetEnv(name) => {
-                let name = c_string(variable_name(name)?)?;
-                self.changes.push(EnvChange::Unset(name));
-            }
             Choice::Init => self.has_init = true,
             Choice::Name(word) => {
                 let name = InstanceName::new(&word);
                 self.name = Some(name.map_err(|error| RequestError::Name { word, error })?);
             }
             Choice::Json => return Err(RequestError::JsonWithoutPs),
-            Choice::KeepFd(word) => self.descriptors.kept.push(descriptor_number(word)?),
-            Choice::CloseFds => self.descriptors.closes_others = true,
+            about_command => self.exec.choose(about_command)?,
         }
         Ok(())
     }
@@ -403,8 +460,8 @@ mod tests {
         let bare = request("run").unwrap();
         assert_eq!(bare.layout.rootfs, HostPath::root());
         assert_eq!(bare.layout.access, Access::ReadOnly);
-        assert_eq!(bare.program, Program::Shell);
-        assert_eq!((bare.layout.mounts.len(), bare.directory), (0, None));
+        assert_eq!(bare.exec.program, Program::Shell);
+        assert_eq!((bare.layout.mounts.len(), bare.exec.directory), (0, None));
         assert_eq!(request("build").unwrap().layout.access, Access::ReadWrite);
     }
 
@@ -413,14 +470,14 @@ mod tests {
         let last = request("-r a -C /a run -r b -C /b true").unwrap();
         assert_eq!(last.layout.rootfs, HostPath::new("b".into()).unwrap());
         assert_eq!(
-            last.directory,
+            last.exec.directory,
             Some(InstancePath::new("/b".into()).unwrap())
         );
     }
 
     #[test]
     fn every_descriptor_that_is_to_be_kept_counts() {
-        let wishes = |line| request(line).unwrap().descriptors;
+        let wishes = |line| request(line).unwrap().exec.descriptors;
         assert_eq!(wishes("run true"), Wishes::default());
         let both = wishes("--keep-fd 3 run --close-fds --keep-fd 0 --keep-fd 2147483647 true");
         assert_eq!(both.kept, [3, 0, 2_147_483_647]);
@@ -511,7 +568,7 @@ mod tests {
             ),
             (
                 "--here",
-                "no action given: run, build or ps",
+                "no action given: run, build, enter or ps",
                 Some("selfdock --help lists actions and options"),
             ),
         ] {

@@ -26,6 +26,8 @@ pub enum Ward {
     Pid1(Process, Hold),
     /// The command of pid 1, which is this process and inherits every orphan.
     ChildOfInit(Process),
+    /// Another process of a pid namespace that was entered.
+    Guest(Process, Hold),
 }
 
 /// What else the one who waits has in hand.
@@ -49,15 +51,21 @@ pub fn supervise(
     held: Held,
     procfs: &Procfs,
 ) -> Result<Ending, Errno> {
+    let (is_pid1, is_init) = match ward {
+        Ward::Pid1(..) => (true, false),
+        Ward::ChildOfInit(_) => (false, true),
+        Ward::Guest(..) => (false, false),
+    };
     let (child, hold) = match ward {
-        Ward::Pid1(child, hold) => (child, Some(hold)),
+        Ward::Pid1(child, hold) | Ward::Guest(child, hold) => (child, Some(hold)),
         Ward::ChildOfInit(child) => (child, None),
     };
     let mut supervisor = Supervisor {
         renounced,
         procfs,
         arrivals: Arrivals::listen()?,
-        is_init: hold.is_none(),
+        is_pid1,
+        is_init,
         child,
         hold,
         held,
@@ -75,7 +83,9 @@ struct Supervisor<'a> {
     renounced: &'a Renounced,
     procfs: &'a Procfs,
     arrivals: Arrivals,
-    /// Is this process pid 1, and the child an ordinary process?
+    /// Is the child pid 1?
+    is_pid1: bool,
+    /// Is it this process, and the child an ordinary one?
     is_init: bool,
     child: Process,
     /// As long as there is selfdock at the other end.
@@ -258,7 +268,7 @@ impl Supervisor<'_> {
             return self.go_on();
         }
         // Asked before it is sent: a handler may be for one time only.
-        let is_deaf = !self.is_init && self.procfs.is_deaf_to(self.renounced, &self.child, signal);
+        let is_deaf = self.is_pid1 && self.procfs.is_deaf_to(self.renounced, &self.child, signal);
         if way == Way::Forward {
             // ESRCH: it has just ended, and the next SIGCHLD says so.
             let _ = self.child.send(self.renounced, signal);

@@ -109,7 +109,7 @@ fn an_unknown_action_is_refused() {
 fn no_action_is_refused() {
     let host = Host::new();
     for line in ["", "--here", "-r /", "--", "-e A B"] {
-        let message = format!("no action given: run, build or ps{SEE_HELP}");
+        let message = format!("no action given: run, build, enter or ps{SEE_HELP}");
         assert_line_refused(&host, line, &message);
     }
 }
@@ -247,7 +247,7 @@ fn starting_without_any_word_is_refused() {
     let stderr = String::from_utf8_lossy(&run.stderr);
     assert!(
         stderr == "selfdock: started without arguments\n"
-            || stderr == format!("selfdock: no action given: run, build or ps{SEE_HELP}\n"),
+            || stderr == format!("selfdock: no action given: run, build, enter or ps{SEE_HELP}\n"),
         "{}",
         text(&run)
     );

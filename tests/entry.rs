@@ -582,7 +582,7 @@ fn no_words_at_all_is_refused() {
     // Since Linux 5.18 the kernel puts an empty word there; before, there is none.
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     let known = [
-        "selfdock: no action given: run, build or ps\nhint: selfdock --help lists actions and options\n",
+        "selfdock: no action given: run, build, enter or ps\nhint: selfdock --help lists actions and options\n",
         "selfdock: started without arguments\n",
     ];
     assert!(known.contains(&said.as_str()), "{}", text(&run));

@@ -110,6 +110,13 @@ pub fn make_namespace_private(_: &Raised<'_>) -> Result<(), Errno> {
     mount_setattr(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, Attr(0))
 }
 
+/// Forbids `attr` on every mount of the namespace, and makes each private.
+///
+/// Errors: `EINVAL` if `/` is not the root of a mount.
+pub fn restrict_namespace(_: &Raised<'_>, attr: Attr) -> Result<(), Errno> {
+    mount_setattr(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, attr)
+}
+
 fn mount_setattr(dir: c_int, path: &CStr, flags: c_int, attr: Attr) -> Result<(), Errno> {
     let change = libc::mount_attr {
         attr_set: attr.0,

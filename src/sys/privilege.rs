@@ -75,9 +75,12 @@ const WORK: u64 = mask(Capability::CAP_SYS_ADMIN);
 /// Taken along where it is at hand, for cutting the bounding set and for nothing else.
 const CUT: u64 = mask(Capability::CAP_SETPCAP);
 
+/// For moving to another mount namespace, and for nothing else: setns(2).
+const ENTER: u64 = mask(Capability::CAP_SYS_CHROOT);
+
 /// What stays in the bounding set of a command whose caller is not root: what a nested selfdock
 /// needs, CAP_SYS_CHROOT for entering an instance included.
-const BOUNDING_OF_USERS: u64 = WORK | CUT | mask(Capability::CAP_SYS_CHROOT);
+const BOUNDING_OF_USERS: u64 = WORK | CUT | ENTER;
 /// What stays for root, who gets the whole bounding set back at exec: what building a root
 /// filesystem needs, and nothing that undoes an instance or reaches a device or the kernel.
 /// Not CAP_DAC_READ_SEARCH: with `open_by_handle_at(2)` it reaches every file of a filesystem.
@@ -97,6 +100,9 @@ pub enum PrivilegeError {
     /// The program was started without CAP_SYS_ADMIN: not installed setuid, or not honoured.
     #[error("CAP_SYS_ADMIN is missing")]
     Missing,
+    /// Without CAP_SYS_CHROOT no other mount namespace can be entered.
+    #[error("CAP_SYS_CHROOT is missing")]
+    CannotEnter,
     /// Installed set-group-id, or started by such a program: groups are none of our business.
     #[error("the real, effective and saved group ids differ")]
     MixedGroups,
@@ -158,8 +164,8 @@ impl AtRest for Renounced {}
 impl Shelved {
     /// Shelves what the entry point kept: see `sys/entry.rs`.
     ///
-    /// Whatever the outcome, none is effective, and none is left but CAP_SYS_ADMIN and CAP_SETPCAP;
-    /// for root also those that the command will have, so that its exec gains nothing. Dumpable
+    /// Whatever the outcome, none is effective, and none is left but CAP_SYS_ADMIN, CAP_SETPCAP and,
+    /// until it is known what shall be done, CAP_SYS_CHROOT; for root also those that the command will have, so that its exec gains nothing. Dumpable
     /// goes off after the last change of the ids, which sets it anew (`commit_creds()` in Linux
     /// `kernel/cred.c`); from then on no other process of the caller's may trace this one, nor look
     /// at its descriptors.
@@ -170,7 +176,7 @@ impl Shelved {
         }
         let held = Sets::read().map_err(failed("capget"))?;
         let is_root = getuid().is_root();
-        let wanted = WORK | CUT | if is_root { BOUNDING_OF_ROOT } else { 0 };
+        let wanted = WORK | CUT | ENTER | if is_root { BOUNDING_OF_ROOT } else { 0 };
         let permitted = if held.permitted & WORK == 0 {
             0
         } else {
@@ -206,6 +212,25 @@ impl Shelved {
             prctl::set_pdeathsig(None).map_err(failed("prctl"))?;
         }
         Ok(())
+    }
+
+    /// Gives up what only `raise_to_enter` needs, for those who will enter nothing.
+    pub fn give_up_entering(&mut self) -> Result<(), PrivilegeError> {
+        if !self.is_root() {
+            self.permitted &= !ENTER;
+            set(self.permitted, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Makes CAP_SYS_CHROOT effective as well. `Missing` where an outer container withholds it.
+    pub fn raise_to_enter(&mut self) -> Result<Raised<'_>, PrivilegeError> {
+        if self.permitted & ENTER == 0 {
+            return Err(PrivilegeError::CannotEnter);
+        }
+        let raised = Raised { shelved: self };
+        set(self.permitted, WORK | ENTER)?;
+        Ok(raised)
     }
 
     /// Makes CAP_SYS_ADMIN effective for as long as the answer lives.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -34,13 +34,33 @@ pub fn unshare_mount_namespace(_: &Raised<'_>) -> Result<(), Errno> {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)
 }
 
+/// Children of this process will be in the pid namespace of `process`.
+///
+/// The kernel asks for the right to trace that process, by the caller's own ids, since CAP_SYS_PTRACE
+/// is not there. Errors: `EPERM` without it; `ESRCH` if the process has ended; `EINVAL` if its
+/// namespace is not below ours.
+/// Source: `validate_nsset()` in Linux `kernel/nsproxy.c`; Linux 5.8 for a pidfd.
+pub fn join_pid_namespace(_: &Raised<'_>, process: &Process) -> Result<(), Errno> {
+    setns(&process.pidfd, CloneFlags::CLONE_NEWPID)
+}
+
+/// Moves this process to the mount namespace of `process`, and to the root directory there. Needs
+/// `raise_to_enter`. Errors: as `join_pid_namespace`.
+///
+/// The kernel lets us into one of a user namespace of the caller's making as well, where a
+/// set-user-id program obeys whatever the caller has put there (CVE-2022-31214): who calls this must
+/// ask for the owner at once.
+pub fn join_mount_namespace(_: &Raised<'_>, process: &Process) -> Result<(), Errno> {
+    setns(&process.pidfd, CloneFlags::CLONE_NEWNS)
+}
+
 /// Which side of the fork this is.
 #[derive(Debug)]
 pub enum Side {
     /// The waiting parent; all privilege is gone.
     Supervisor(Process, Hold, Renounced),
-    /// Pid 1 of the new pid namespace, with what the parent had.
-    Pid1(Shelved, Leash),
+    /// A process of the other pid namespace, with what the parent had.
+    Child(Shelved, Leash),
 }
 
 /// Why there are not two processes now.
@@ -57,6 +77,21 @@ pub enum SplitError {
     /// The parent could not give its privilege up.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
+}
+
+impl SplitError {
+    /// Is it for want of a pid 1 in the namespace of the child-to-be?
+    ///
+    /// Source: `alloc_pid()` in Linux `kernel/pid.c`.
+    pub fn is_of_ended_namespace(&self) -> bool {
+        matches!(
+            self,
+            Self::Kernel {
+                call: "fork",
+                errno: Errno::ENOMEM
+            }
+        )
+    }
 }
 
 fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
@@ -88,7 +123,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
             drop(hold);
             die_with_parent().map_err(failed("prctl"))?;
             set_sigchld(&callers).map_err(failed("sigaction"))?;
-            Ok(Side::Pid1(shelved, leash))
+            Ok(Side::Child(shelved, leash))
         }
     }
 }

@@ -13,9 +13,11 @@ use std::str::FromStr;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::Mode;
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
+use super::new_descriptor;
 use super::privilege::{AtRest, Renounced, Shelved};
 use super::process::Process;
 use crate::procinfo::field;
@@ -74,6 +76,40 @@ impl Procfs {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
+    /// Does our mount namespace belong to our own user namespace?
+    ///
+    /// Both are asked of the kernel by descriptors. `EPERM` if the owner is further out.
+    pub fn owns_mount_namespace(&self) -> Result<bool, Errno> {
+        // As a mere place: not dumpable, we may not read it, but only search it.
+        let dir = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        // Magic links of our own process, which `lookup` would refuse to follow.
+        let open = |name| {
+            openat(
+                &dir,
+                name,
+                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let owner = owner_of_namespace(&open(c"mnt")?)?;
+        Ok(Stat::of(owner)?.is_same_file(&Stat::of(open(c"user")?)?))
+    }
+
+    /// What the root directory of a process is. `EACCES` if the caller may not trace it.
+    pub fn root_of(&self, _: &Shelved, process: &Process) -> Result<Stat, Errno> {
+        let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
+        let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
+        let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        // A magic link, which `lookup` would refuse to follow; the caller's right to it is asked.
+        let root = openat(
+            &dir,
+            c"root",
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        Stat::of(root)
+    }
+
     /// Would `signal` do nothing to the `process`, since it is pid 1 of a pid namespace and neither
     /// catches it nor ignores nor blocks it itself?
     ///
@@ -98,7 +134,7 @@ impl Procfs {
 
     /// In how many pid namespaces below ours has the process a number as well? `None` if it has
     /// ended, or cannot be seen.
-    pub fn depth_below(&self, _: &Renounced, process: &Process) -> Option<usize> {
+    pub fn depth_below(&self, _: &impl AtRest, process: &Process) -> Option<usize> {
         let own = self.read(c"self/status").ok()?;
         let theirs = self.read(&fdinfo_of(process)?).ok()?;
         let depth = |text| Some(field(text, "NSpid:")?.split_whitespace().count());
@@ -157,6 +193,13 @@ impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The user namespace that a namespace belongs to: ioctl_ns(2), Linux 4.9.
+fn owner_of_namespace(namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let (number, request) = (namespace.as_raw_fd(), libc::NS_GET_USERNS);
+    // SAFETY: takes numbers only.
+    new_descriptor(unsafe { libc::ioctl(number, request) }.into())
 }
 
 /// What the kernel says about a descriptor of ours that is a process: see pidfd_open(2).
