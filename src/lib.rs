@@ -52,6 +52,7 @@ use request::{Program, Request};
 use supervisor::supervise;
 use sys::descriptor;
 use sys::entry::Start;
+use sys::filter;
 use sys::leash::Leash;
 use sys::privilege::{PrivilegeError, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
@@ -85,8 +86,10 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
     privilege.outlive_parent_unless_nested()?;
-    descriptor::restrict_inherited(&procfs, &request.descriptors)?;
-    let caller = Caller::current(&start.environment);
+    let inherited = descriptor::restrict_inherited(&procfs, &request.descriptors)?;
+    let has_terminal =
+        inherited.has_terminal || procfs.has_controlling_terminal().map_err(Error::Procfs)?;
+    let caller = Caller::current(&start.environment, has_terminal);
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);
     }
@@ -126,6 +129,9 @@ fn become_command(
     instance::assemble(&mut privilege, trees, own, procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
+    if caller.has_terminal {
+        filter::forbid_typing(&privilege.raise()?).map_err(Error::Filter)?;
+    }
     let renounced = privilege.renounce()?;
     let start = command::enter_directory(&renounced, request.directory, caller)?;
     if start == StartingPoint::InRoot && caller.is_interactive {

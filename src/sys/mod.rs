@@ -7,6 +7,7 @@
 mod capability;
 pub mod descriptor;
 pub mod entry;
+pub mod filter;
 pub mod fs;
 pub mod leash;
 pub mod mount;
