@@ -16,11 +16,14 @@ pub struct Caller<'a> {
     pub directory: Option<(InstancePath, Stat)>,
     /// Is standard input a terminal?
     pub is_interactive: bool,
+    /// Is there a terminal that the command could type into: a controlling one, or among the
+    /// descriptors that it inherits one that can become that, by setsid(2) and TIOCSCTTY?
+    pub has_terminal: bool,
 }
 
 impl<'a> Caller<'a> {
     /// Reads what this process has from its caller.
-    pub fn current(environment: &'a [&'static CStr]) -> Self {
+    pub fn current(environment: &'a [&'static CStr], has_terminal: bool) -> Self {
         let directory = fs::current_dir()
             .and_then(|path| InstancePath::from_c_string(path).ok())
             .and_then(|path| Some((path, Stat::of_current_dir().ok()?)));
@@ -28,6 +31,7 @@ impl<'a> Caller<'a> {
             environment,
             directory,
             is_interactive: stdin().is_terminal(),
+            has_terminal,
         }
     }
 }

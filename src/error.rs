@@ -17,6 +17,7 @@ use crate::place::PlaceError;
 use crate::plan::PlanError;
 use crate::request::RequestError;
 use crate::sys::descriptor::DescriptorError;
+use crate::sys::filter::FilterError;
 use crate::sys::privilege::PrivilegeError;
 use crate::sys::process::SplitError;
 use crate::sys::unprivileged::Cause;
@@ -75,6 +76,9 @@ pub enum Error {
     /// A tree that does not fit.
     #[error(transparent)]
     Instance(#[from] InstanceError),
+    /// What keeps the command from typing into the terminal.
+    #[error("cannot install the terminal filter: {0}")]
+    Filter(FilterError),
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -115,6 +119,9 @@ impl Error {
             }
             Self::Own(OwnError::Program(Errno::EPERM)) => {
                 "capabilities of a user namespace do not reach its outer mounts: run it outside"
+            }
+            Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS)) => {
+                "on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER"
             }
             Self::PidNamespace(Errno::ENOSPC) => {
                 "too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"

@@ -59,6 +59,7 @@ use request::{Entry, Exec, Format, Order, Program, Request};
 use supervisor::{Held, Ward, supervise};
 use sys::descriptor::{self, Inherited};
 use sys::entry::Start;
+use sys::filter;
 use sys::leash::Leash;
 use sys::privilege::{self, PrivilegeError, Renounced, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
@@ -115,7 +116,9 @@ impl<'a> Session<'a> {
         let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
         privilege.outlive_parent_unless_nested()?;
         let inherited = descriptor::restrict_inherited(&procfs, &exec.descriptors)?;
-        let caller = Caller::current(&start.environment);
+        let has_terminal =
+            inherited.has_terminal || procfs.has_controlling_terminal().map_err(Error::Procfs)?;
+        let caller = Caller::current(&start.environment, has_terminal);
         if exec.program == Program::Shell && !caller.is_interactive {
             return Err(Error::NoCommand);
         }
@@ -146,7 +149,7 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
         claim,
         ..Held::default()
     };
-    if !request.has_init {
+    if caller.has_terminal && !request.has_init {
         held.self_stops = SelfStops::listen(&privilege.raise()?);
     }
     match process::split(privilege)? {
@@ -194,6 +197,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 .join_mounts(&mut privilege, own, &procfs)
                 .map_err(failed)?;
             privilege.give_up_entering()?;
+            keep_from_typing(&mut privilege, &caller)?;
             let renounced = privilege.renounce()?;
             let environment = settle(&renounced, &entry.exec, &caller)?;
             leash.wait_for_release().map_err(Error::Released)?;
@@ -238,6 +242,7 @@ fn become_command(
     instance::assemble(&mut privilege, trees, own, procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
+    keep_from_typing(&mut privilege, caller)?;
     let renounced = privilege.renounce()?;
     let environment = settle(&renounced, &request.exec, caller)?;
     leash.wait_for_release().map_err(Error::Released)?;
@@ -255,6 +260,14 @@ fn become_command(
     }
     let nesting = Nesting { own_file, leash };
     Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())
+}
+
+/// Without a terminal there is nothing to keep the command from, and it is spared the time.
+fn keep_from_typing(privilege: &mut Shelved, caller: &Caller<'_>) -> Result<(), Error> {
+    if caller.has_terminal {
+        filter::forbid_typing(&privilege.raise()?).map_err(Error::Filter)?;
+    }
+    Ok(())
 }
 
 /// Goes to the directory where the command begins, and makes its environment.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 
-use host::{CANNOT, Host, assert_ended, assert_refused, mounts, out, set_mode, text};
+use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text};
 
 /// Becomes the caller and executes a program, in a state that root has prepared:
 /// `start [deny=CALL,ERRNO[,BITS]]... [alarm=MICROSECONDS] uid=UID PROGRAM [ARG]...`.
@@ -560,6 +560,41 @@ fn no_command_runs_where_one_of_the_calls_is_missing_or_forbidden() {
             );
             host.assert_nothing_runs();
         }
+    }
+}
+
+/// On a terminal, standard input here, the command would be able to type into it.
+#[test]
+fn no_command_runs_on_a_terminal_without_the_terminal_filter() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    let (_other_side, terminal) = new_terminal();
+    let run = |errno: i32, is_terminal: bool| {
+        let deny = format!("deny={},{errno}", libc::SYS_seccomp);
+        // Away from the terminal that these tests may have been started on.
+        let mut command = Command::new("setsid");
+        command
+            .arg("--wait")
+            .arg(&tool)
+            .args(start(&host, &tool, &[deny]).get_args())
+            .args(SAY)
+            .current_dir("/")
+            .stdin(Stdio::null());
+        if is_terminal {
+            command.stdin(Stdio::from(terminal.try_clone().unwrap()));
+        }
+        command.output().unwrap()
+    };
+    let hint = "\nhint: on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER";
+    for (errno, reason, hint) in [
+        (libc::EINVAL, "Invalid argument", hint),
+        (libc::ENOSYS, "Function not implemented", hint),
+        (libc::EPERM, "Operation not permitted", ""),
+        (0, "seccomp did not take effect", ""),
+    ] {
+        let message = format!("cannot install the terminal filter: {reason}{hint}");
+        assert_refused(&run(errno, true), &message);
+        assert_eq!(out(&run(errno, false)), "ran\n", "{errno}");
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) const fn load(place: usize) -> sock_filter {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, place as u32, 0)
 }
 
+/// Clears all bits of what was loaded but these.
+pub(super) const fn keep(bits: u32) -> sock_filter {
+    instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits, 0)
+}
+
 pub(super) const fn go_if(value: u32, further: u8) -> sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, further)
 }

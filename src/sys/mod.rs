@@ -8,6 +8,7 @@ mod bpf;
 mod capability;
 pub mod descriptor;
 pub mod entry;
+pub mod filter;
 pub mod fs;
 pub mod leash;
 pub mod mount;

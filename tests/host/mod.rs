@@ -8,12 +8,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 /// selfdock's own exit status for what it could not do.
 pub const CANNOT: i32 = 124;
@@ -301,6 +305,22 @@ fn write(path: &Path, content: &[u8]) {
 /// The mount table of this process.
 pub fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+/// A new pseudoterminal: its other side, and the terminal. Close-on-exec from the start, or what
+/// another test starts at that moment would have it.
+pub fn new_terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let other_side = posix_openpt(flags).unwrap();
+    grantpt(&other_side).unwrap();
+    unlockpt(&other_side).unwrap();
+    let name = ptsname_r(&other_side).unwrap();
+    let terminal = fs::File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(name);
+    (other_side.into(), terminal.unwrap().into())
 }
 
 /// Sets permissions, whatever the umask.
