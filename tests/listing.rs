@@ -688,6 +688,24 @@ fn what_only_resembles_an_instance_is_not_listed() {
     }
 }
 
+/// Its supervisor has not noticed yet.
+#[test]
+fn an_instance_whose_pid_1_has_ended_is_not_listed() {
+    let host = Host::new();
+    let running = Running::instance(&host, &["--name", "web"]);
+    let (supervisor, pid1) = (running.supervisor(), running.pid1());
+    let send = |pid: u32, signal| kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    send(supervisor, Signal::SIGSTOP);
+    assert_eq!(listed(&host).len(), 1);
+    send(pid1, Signal::SIGKILL);
+    eventually(|| {
+        let status = fs::read_to_string(format!("/proc/{pid1}/status")).unwrap();
+        status.contains("\nState:\tZ")
+    });
+    assert_eq!(listed(&host), [""; 0]);
+    send(supervisor, Signal::SIGCONT);
+}
+
 /// Also the one inside which it is asked: it is not below itself.
 #[test]
 fn ps_does_not_list_what_it_runs_in() {
