@@ -52,10 +52,16 @@ pub enum Choice {
     SetEnv(OsString, OsString),
     /// `-E NAME`
     UnsetEnv(OsString),
+    /// `--init`
+    Init,
     /// `--name NAME`
     Name(OsString),
     /// `--json`
     Json,
+    /// `--keep-fd N`
+    KeepFd(OsString),
+    /// `--close-fds`
+    CloseFds,
 }
 
 /// What shall be done.
@@ -200,7 +206,14 @@ fn choices(matches: &ArgMatches) -> Vec<Choice> {
     singles("directory", Choice::Directory);
     singles("unset", Choice::UnsetEnv);
     singles("name", Choice::Name);
-    for (name, choice) in [("here", Choice::Here), ("json", Choice::Json)] {
+    singles("keep-fd", Choice::KeepFd);
+    let flags = [
+        ("here", Choice::Here),
+        ("init", Choice::Init),
+        ("close-fds", Choice::CloseFds),
+        ("json", Choice::Json),
+    ];
+    for (name, choice) in flags {
         if matches.get_flag(name) {
             found.extend(matches.index_of(name).map(|place| (place, choice)));
         }
@@ -270,12 +283,15 @@ mod tests {
             two(Choice::SetEnv, "N", "V"),
             Choice::UnsetEnv("M".into()),
             Choice::Directory("/w".into()),
+            Choice::KeepFd("5".into()),
+            Choice::CloseFds,
+            Choice::KeepFd("-6".into()),
         ];
         for line in [
-            "-m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w run sh -c -m",
-            "run -m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w sh -c -m",
-            "-m a /b --vol c /d --tmpfs size=1k /t run --here -m e /f --rootfs x --env N V -E M -C /w -- sh -c -m",
-            "-m a /b -v c /d -t size=1k /t -- run --here -m e /f -r x -e N V -E M -C /w -- sh -c -m",
+            "-m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 run sh -c -m",
+            "run -m a /b -v c /d -t size=1k /t --here --map e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 sh -c -m",
+            "-m a /b --vol c /d --tmpfs size=1k /t run --here -m e /f --rootfs x --env N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 -- sh -c -m",
+            "-m a /b -v c /d -t size=1k /t -- run --here -m e /f -r x -e N V -E M -C /w --keep-fd 5 --close-fds --keep-fd -6 -- sh -c -m",
         ] {
             let cli = started(line);
             assert_eq!(cli.choices, expected, "{line}");
@@ -393,6 +409,8 @@ mod tests {
                 "-E ",
                 "--name",
                 "--json",
+                "--keep-fd",
+                "--close-fds",
                 "--help",
                 "--version",
             ] {

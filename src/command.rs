@@ -13,11 +13,18 @@ use crate::sys::fs::{self, Stat};
 use crate::sys::leash::Leash;
 use crate::sys::privilege::Renounced;
 use crate::sys::process;
+use crate::sys::terminal;
 
 /// What a missing PATH means: as with execvp(3).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 /// What runs a script without `#!`, and is the shell of those who have none.
 const SHELL: &CStr = c"/bin/sh";
+
+/// Shells that make themselves the leader of the terminal's foreground group.
+const SHELLS: [&[u8]; 12] = [
+    b"ash", b"bash", b"csh", b"dash", b"fish", b"ksh", b"ksh93", b"mksh", b"sh", b"tcsh", b"yash",
+    b"zsh",
+];
 
 /// Why the command does not run.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -87,9 +94,9 @@ pub fn enter_directory(
 #[derive(Debug)]
 pub struct Nesting {
     /// selfdock's own file.
-    pub program: Stat,
-    /// What ties this process to its supervisor.
-    pub leash: Leash,
+    pub own_file: Stat,
+    /// What ties this process to its supervisor, if it is pid 1.
+    pub leash: Option<Leash>,
 }
 
 /// Executes the program, and comes back only if that is impossible.
@@ -106,6 +113,9 @@ pub fn execute(
             (own.unwrap_or(SHELL).to_owned(), Vec::new())
         }
     };
+    if is_interactive_shell(&name, &arguments) {
+        terminal::lead_foreground(renounced);
+    }
     let mut args = vec![name.clone()];
     args.extend(arguments);
     let path = environment
@@ -126,6 +136,17 @@ pub fn execute(
         Some(errno) => CommandError::NotExecutable { name, errno },
         None => CommandError::NotFound(name),
     }
+}
+
+/// Is it a shell that, on a terminal, does job control: no script, and no `-c`?
+fn is_interactive_shell(name: &CStr, arguments: &[CString]) -> bool {
+    let name = name.to_bytes().rsplit(|byte| *byte == b'/').next();
+    let is_option = |word: &CString| match word.to_bytes() {
+        [b'-', b'-', ..] | [b'+', ..] => true,
+        [b'-', letters @ ..] => !letters.contains(&b'c'),
+        _ => false,
+    };
+    name.is_some_and(|name| SHELLS.contains(&name)) && arguments.iter().all(is_option)
 }
 
 /// Every path that `name` may mean, in order. An empty part of PATH is the current directory.
@@ -163,9 +184,11 @@ fn attempt(
     environment: &Environment,
 ) -> Attempt {
     let stat = fs::stat_of(renounced, candidate);
-    let is_nested = stat.is_ok_and(|stat| stat.is_same_file(&nesting.program));
-    if let Err(errno) = nesting.leash.pass_on(renounced, is_nested) {
-        return Attempt::Refused(errno);
+    if let Some(leash) = &nesting.leash {
+        let is_nested = stat.is_ok_and(|stat| stat.is_same_file(&nesting.own_file));
+        if let Err(errno) = leash.pass_on(renounced, is_nested) {
+            return Attempt::Refused(errno);
+        }
     }
     match process::execute(renounced, candidate, args, environment.entries()) {
         Errno::ENOENT if stat.is_ok() => Attempt::Refused(Errno::ENOENT),
@@ -189,6 +212,26 @@ fn attempt(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_without_a_script_is_interactive() {
+        for (line, expected) in [
+            ("sh", true),
+            ("/bin/dash -i", true),
+            ("bash --norc -l +m", true),
+            ("sh -c", false),
+            ("sh -ec", false),
+            ("sh script", false),
+            ("sh -x script", false),
+            ("ssh", false),
+            ("/bin/sh/", false),
+        ] {
+            let mut words = line.split(' ').map(|word| CString::new(word).unwrap());
+            let name = words.next().unwrap();
+            let arguments: Vec<_> = words.collect();
+            assert_eq!(is_interactive_shell(&name, &arguments), expected, "{line}");
+        }
+    }
 
     #[test]
     fn a_name_is_looked_for_in_every_part_of_path() {

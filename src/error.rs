@@ -15,6 +15,7 @@ use crate::path::Quoted;
 use crate::place::PlaceError;
 use crate::plan::PlanError;
 use crate::request::RequestError;
+use crate::sys::descriptor::DescriptorError;
 use crate::sys::privilege::PrivilegeError;
 use crate::sys::process::SplitError;
 use crate::sys::unprivileged::Cause;
@@ -40,9 +41,9 @@ pub enum Error {
     /// `/proc` is missing, or not a proc filesystem; `ENODEV` for the latter.
     #[error("cannot use /proc: {}", .0.desc())]
     Procfs(Errno),
-    /// The inherited descriptors could not be listed or restricted.
-    #[error("cannot restrict the inherited descriptors: {}", .0.desc())]
-    Descriptors(Errno),
+    /// The inherited descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// setrlimit(2), RLIMIT_NOFILE.
     #[error("cannot make room for descriptors: {}", .0.desc())]
     DescriptorLimit(Errno),

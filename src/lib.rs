@@ -40,7 +40,6 @@ pub mod sys;
 pub mod tmpfs;
 pub mod tree;
 
-use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -55,13 +54,14 @@ use name::Claim;
 use own::OwnFiles;
 use plan::Plan;
 use request::{Format, Order, Program, Request};
-use supervisor::supervise;
+use supervisor::{Held, Ward, supervise};
 use sys::descriptor;
 use sys::entry::Start;
 use sys::leash::Leash;
 use sys::privilege::{self, PrivilegeError, Shelved};
 use sys::process::{self, DescriptorLimit, Ending, Side};
 use sys::procfs::Procfs;
+use sys::self_stop::SelfStops;
 use sys::signal;
 use sys::unprivileged::Cause;
 
@@ -95,7 +95,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let mut privilege = privilege.map_err(explain_missing)?;
     let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
     privilege.outlive_parent_unless_nested()?;
-    descriptor::restrict_inherited(&procfs).map_err(Error::Descriptors)?;
+    let inherited = descriptor::restrict_inherited(&procfs, &request.descriptors)?;
     let caller = Caller::current(&start.environment);
     if request.program == Program::Shell && !caller.is_interactive {
         return Err(Error::NoCommand);
@@ -104,16 +104,23 @@ fn launch(start: &Start) -> Result<Ending, Error> {
     let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
     let own = OwnFiles::clone(&mut privilege, &procfs)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
+    let mut held = Held {
+        outer: inherited.outer,
+        claim,
+        ..Held::default()
+    };
+    if !request.has_init {
+        held.self_stops = SelfStops::listen(&privilege.raise()?);
+    }
     match process::split(privilege)? {
-        Side::Supervisor(child, renounced) => {
+        Side::Supervisor(child, hold, renounced) => {
             drop(own);
-            let claimed = claim.as_ref().and_then(Claim::descriptor);
-            supervise(&renounced, &child, &procfs, claimed).map_err(Error::Supervise)
+            let ward = Ward::Pid1(child, hold);
+            supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
         }
         Side::Pid1(privilege, leash) => {
-            drop(claim); // the supervisor's alone: it ends with that
-            let Err(error) = become_command(privilege, leash, request, &caller, own, &procfs);
-            Err(error)
+            drop(held); // the supervisor's alone
+            become_command(privilege, leash, request, &caller, own, &procfs)
         }
     }
 }
@@ -126,7 +133,8 @@ fn list(privilege: Result<Shelved, PrivilegeError>, format: Format) -> Result<En
     Ok(print(&report::report(&listing, format)))
 }
 
-/// The child's way to exec. Host paths are named in `Plan::open`, and never again.
+/// The child's way to exec. Host paths are named in `Plan::open`, and never again. With `--init` it
+/// is the command that goes the last step, and this process sees how it ends.
 fn become_command(
     mut privilege: Shelved,
     leash: Leash,
@@ -134,14 +142,11 @@ fn become_command(
     caller: &Caller<'_>,
     own: OwnFiles,
     procfs: &Procfs,
-) -> Result<Infallible, Error> {
+) -> Result<Ending, Error> {
     process::unshare_mount_namespace(&privilege.raise()?).map_err(Error::MountNamespace)?;
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
-    let nesting = Nesting {
-        program: own.program.stat,
-        leash,
-    };
+    let own_file = own.program.stat;
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
     let trees = plan.clone_trees(&mut privilege, procfs, &own.path)?;
@@ -157,7 +162,21 @@ fn become_command(
         );
     }
     let environment = Environment::new(caller.environment, &request.changes);
-    nesting.leash.wait_for_release().map_err(Error::Released)?;
+    leash.wait_for_release().map_err(Error::Released)?;
+    let leash = if request.has_init {
+        if let Some(child) = process::split_from_init(&renounced)? {
+            let ward = Ward::ChildOfInit(child);
+            let held = Held {
+                outer: Some(leash),
+                ..Held::default()
+            };
+            return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
+        }
+        None
+    } else {
+        Some(leash)
+    };
+    let nesting = Nesting { own_file, leash };
     Err(command::execute(&renounced, &nesting, request.program, &environment).into())
 }
 

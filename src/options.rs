@@ -40,8 +40,11 @@ pub fn command() -> Command {
             pair("tmpfs", 't', "OPT", "DST", "New tmpfs at DST; OPT is a list of size=, nr_inodes=, mode=, exec, noexec, or \"\""),
             pair("env", 'e', "NAME", "VALUE", "Set a variable for the command"),
             value("unset", 'E', "NAME", "Unset a variable for the command").long(None),
+            flag("init", "Stay as pid 1 and run the command as its child"),
             value("name", 'n', "NAME", "Name of the instance: no other of yours may run under it").short(None),
             flag("json", "List as JSON (with ps)"),
+            value("keep-fd", 'k', "N", "Fail unless descriptor N is open and reaches the command").short(None),
+            flag("close-fds", "Close all other descriptors above 2 for the command"),
             flag("help", "Print help").short('h'),
             flag("version", "Print version").short('V'),
         ])

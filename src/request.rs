@@ -1,6 +1,7 @@
 //! What is asked, valid by construction. Pure: whether it exists is the kernel's to say, later.
 
 use std::ffi::{CString, OsString};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use thiserror::Error;
@@ -9,6 +10,7 @@ use crate::cli::{Action, Choice, Cli, CliError};
 use crate::environment::EnvChange;
 use crate::name::{InstanceName, NameError};
 use crate::path::{HostPath, InstancePath, PathError, Quoted};
+use crate::sys::descriptor::Wishes;
 use crate::tmpfs::{TmpfsError, TmpfsOptions};
 
 /// The most mount options that one command line may have.
@@ -95,6 +97,10 @@ pub struct Request {
     pub directory: Option<InstancePath>,
     /// In the order given.
     pub changes: Vec<EnvChange>,
+    /// `--init`: is the command a child of selfdock's, who is pid 1, and not pid 1 itself?
+    pub has_init: bool,
+    /// `--keep-fd`, `--close-fds`
+    pub descriptors: Wishes,
     /// What shall be started.
     pub program: Program,
 }
@@ -166,6 +172,9 @@ pub enum RequestError {
     /// No variable can have this name.
     #[error("cannot change the variable {}: not a name", quoted(.0))]
     VariableName(OsString),
+    /// No descriptor can have this number.
+    #[error("cannot keep descriptor {}: not a number from 0 to {}", quoted(.0), RawFd::MAX)]
+    DescriptorNumber(OsString),
     /// More than `MOST_MOUNTS`.
     #[error("too many mount options: {0}, and at most {MOST_MOUNTS} are possible")]
     TooManyMounts(usize),
@@ -245,6 +254,8 @@ impl TryFrom<Cli> for Request {
             name: None,
             directory: None,
             changes: Vec::new(),
+            has_init: false,
+            descriptors: Wishes::default(),
             program: Program::Shell,
         };
         for choice in cli.choices {
@@ -295,11 +306,14 @@ impl Request {
                 let name = c_string(variable_name(name)?)?;
                 self.changes.push(EnvChange::Unset(name));
             }
+            Choice::Init => self.has_init = true,
             Choice::Name(word) => {
                 let name = InstanceName::new(&word);
                 self.name = Some(name.map_err(|error| RequestError::Name { word, error })?);
             }
             Choice::Json => return Err(RequestError::JsonWithoutPs),
+            Choice::KeepFd(word) => self.descriptors.kept.push(descriptor_number(word)?),
+            Choice::CloseFds => self.descriptors.closes_others = true,
         }
         Ok(())
     }
@@ -355,6 +369,15 @@ fn variable_name(name: OsString) -> Result<OsString, RequestError> {
     Ok(name)
 }
 
+/// Digits only: `parse` would take a sign as well.
+fn descriptor_number(word: OsString) -> Result<RawFd, RequestError> {
+    let digits = word.to_str().unwrap_or_default();
+    match digits.parse() {
+        Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(RequestError::DescriptorNumber(word)),
+    }
+}
+
 fn c_string(word: OsString) -> Result<CString, RequestError> {
     CString::new(word.into_vec()).map_err(|_| RequestError::Nul)
 }
@@ -393,6 +416,19 @@ mod tests {
             last.directory,
             Some(InstancePath::new("/b".into()).unwrap())
         );
+    }
+
+    #[test]
+    fn every_descriptor_that_is_to_be_kept_counts() {
+        let wishes = |line| request(line).unwrap().descriptors;
+        assert_eq!(wishes("run true"), Wishes::default());
+        let both = wishes("--keep-fd 3 run --close-fds --keep-fd 0 --keep-fd 2147483647 true");
+        assert_eq!(both.kept, [3, 0, 2_147_483_647]);
+        assert!(both.closes_others);
+        for word in ["", "-1", "+3", "3a", "0x3", " 3", "99999999999", "\u{663}"] {
+            let refused = descriptor_number(word.into());
+            assert_eq!(refused, Err(RequestError::DescriptorNumber(word.into())));
+        }
     }
 
     #[test]
@@ -437,6 +473,21 @@ mod tests {
                 "-E A=B run",
                 r#"cannot change the variable "A=B": not a name"#,
                 Some(r#"--env takes two words: --env "A" "B""#),
+            ),
+            (
+                "--keep-fd +3 run true",
+                r#"cannot keep descriptor "+3": not a number from 0 to 2147483647"#,
+                None,
+            ),
+            (
+                "--keep-fd 2147483648 run true",
+                r#"cannot keep descriptor "2147483648": not a number from 0 to 2147483647"#,
+                None,
+            ),
+            (
+                "--keep-fd",
+                "option --keep-fd <N> is not complete",
+                Some("--keep-fd takes a word: --keep-fd N"),
             ),
             (
                 "-C rel run",

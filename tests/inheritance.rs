@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use host::{Host, assert_ended, out, text};
+use host::{Host, assert_ended, assert_refused, out, text};
 
 /// Prints its words, then its environment, each ended by a NUL byte and begun by `A` or `E`.
 const DUMP: &str = r#"
@@ -118,7 +118,7 @@ const SHOW: &str = r#"
     int main() {
         static const char *names[] = { "Umask:", "Uid:", "Gid:", "Groups:", "SigPnd:", "ShdPnd:",
             "SigBlk:", "SigIgn:", "SigCgt:", "CapInh:", "CapPrm:", "CapEff:", "CapAmb:",
-            "NoNewPrivs:", "Seccomp:", "Cpus_allowed:" };
+            "NoNewPrivs:", "Cpus_allowed:" }; // "Seccomp:" depends on a terminal
         char line[65536];
         FILE *status = fopen("/proc/self/status", "r");
         while (fgets(line, sizeof line, status))
@@ -654,46 +654,74 @@ fn a_failure_without_standard_error_is_still_a_failure() {
     }
 }
 
-/// What `OPEN` prints outside and inside, if it is started with an open file of this kind. None if
-/// there is none of the kind on this machine.
-fn open_files(host: &Host, kind: &str, number: u32, limit: &str, levels: usize) -> Option<String> {
+/// `OPEN`, started with an open file of this kind, so many levels deep, each with these options.
+/// None if there is none of the kind on this machine.
+fn hold(
+    host: &Host,
+    kind: &str,
+    (number, limit): (u32, &str),
+    levels: usize,
+    options: &str,
+) -> Option<Output> {
     let mut command = Command::new(host.path("hold"));
     command.args([kind, &number.to_string(), &host.uid().to_string(), limit]);
-    command.args(inside(host, levels, &host.path("open")));
-    let run = command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    if run.status.code() == Some(77) {
-        return None;
+    for _ in 0..levels {
+        command.arg(host.program()).args(options.split_whitespace());
+        command.arg("run");
     }
+    let command = command.arg(host.path("open")).current_dir("/");
+    let run = command.stdin(Stdio::null()).output().unwrap();
+    (run.status.code() != Some(77)).then_some(run)
+}
+
+/// What `OPEN` prints then, without options.
+fn open_files(host: &Host, kind: &str, number: u32, limit: &str, levels: usize) -> Option<String> {
+    let run = hold(host, kind, (number, limit), levels, "")?;
     Some(out(&run).to_owned())
 }
 
 /// Where an inherited descriptor may be, and the soft limit by then.
 const PLACES: [(u32, &str); 4] = [(3, "1024"), (7, "1024"), (0, "1024"), (900, "100")];
 
+/// Kinds that pass.
+const HARMLESS: [&str; 13] = [
+    "pipe",
+    "pipe-writer",
+    "socketpair",
+    "socket",
+    "regular",
+    "removed",
+    "character",
+    "eventfd",
+    "timerfd",
+    "signalfd",
+    "epoll",
+    "inotify",
+    "memfd",
+];
+
+/// Kinds that do not, and that every machine has.
+const LEADING_OUT: [&str; 12] = [
+    "directory",
+    "path-directory",
+    "path-regular",
+    "path-link",
+    "mount-namespace",
+    "user-namespace",
+    "network-namespace",
+    "pid-namespace",
+    "pidfd",
+    "fscontext",
+    "mount",
+    "tree",
+];
+
 #[test]
 fn harmless_descriptors_pass_at_the_same_number() {
     let host = Host::new();
     host.compile("hold", HOLD);
     host.compile("open", OPEN);
-    for kind in [
-        "pipe",
-        "pipe-writer",
-        "socketpair",
-        "socket",
-        "regular",
-        "removed",
-        "character",
-        "eventfd",
-        "timerfd",
-        "signalfd",
-        "epoll",
-        "inotify",
-        "memfd",
-    ] {
+    for kind in HARMLESS {
         for (number, limit) in PLACES {
             let outside = open_files(&host, kind, number, limit, 0).expect(kind);
             let start = format!("{number} ");
@@ -718,22 +746,8 @@ fn descriptors_that_may_lead_out_do_not_pass() {
     host.compile("open", OPEN);
     // Of these a kernel may know only some.
     let rare = ["io_uring", "userfaultfd", "fanotify", "landlock", "bpf"];
-    let known = [
-        "directory",
-        "path-directory",
-        "path-regular",
-        "path-link",
-        "mount-namespace",
-        "user-namespace",
-        "network-namespace",
-        "pid-namespace",
-        "pidfd",
-        "fscontext",
-        "mount",
-        "tree",
-    ];
     let mut met = 0;
-    for kind in known.into_iter().chain(rare) {
+    for kind in LEADING_OUT.into_iter().chain(rare) {
         for (number, limit) in PLACES {
             let outside = open_files(&host, kind, number, limit, 0);
             assert!(
@@ -757,9 +771,177 @@ fn descriptors_that_may_lead_out_do_not_pass() {
         }
     }
     assert!(
-        met > known.len() * PLACES.len(),
+        met > LEADING_OUT.len() * PLACES.len(),
         "none of the rare kinds: {rare:?}"
     );
+}
+
+#[test]
+fn all_but_the_standard_ones_and_those_named_can_be_closed() {
+    let host = Host::new();
+    host.compile("hold", HOLD);
+    host.compile("open", OPEN);
+    for kind in HARMLESS {
+        for place in PLACES {
+            let number = place.0;
+            let outside = hold(&host, kind, place, 0, "").unwrap();
+            let start = format!("{number} ");
+            let others: String = out(&outside)
+                .split_inclusive('\n')
+                .filter(|line| number == 0 || !line.starts_with(&start))
+                .collect();
+            let keep = format!("--keep-fd {number}");
+            for levels in [1, 2] {
+                let inside = |options: &str| {
+                    let run = hold(&host, kind, place, levels, options).unwrap();
+                    out(&run).to_owned()
+                };
+                assert_eq!(inside("--close-fds"), others, "{kind} {number}");
+                for options in [
+                    &keep,
+                    &format!("--close-fds {keep}"),
+                    &format!("{keep} --close-fds --keep-fd 1 {keep}"),
+                ] {
+                    assert_eq!(inside(options), out(&outside), "{kind} {options}");
+                }
+            }
+        }
+    }
+}
+
+/// An option that is a promise: the command has it, or does not start.
+#[test]
+fn a_descriptor_that_cannot_be_kept_is_a_refusal() {
+    let host = Host::new();
+    host.compile("hold", HOLD);
+    host.compile("open", OPEN);
+    let set = host.compile("set", SET);
+    for (kind, name) in [
+        ("directory", "a directory"),
+        ("path-directory", "a mere place (O_PATH)"),
+        ("path-regular", "a mere place (O_PATH)"),
+        ("path-link", "a mere place (O_PATH)"),
+        ("mount-namespace", "a namespace"),
+        ("pid-namespace", "a namespace"),
+        ("pidfd", ""),
+        ("fscontext", "a file of this kind"),
+        ("mount", "a mere place (O_PATH)"),
+        ("tree", "a mere place (O_PATH)"),
+    ] {
+        // Before Linux 6.9 a pidfd is one of the kinds that have no name here.
+        let names = match kind {
+            "pidfd" => vec!["a pidfd", "a file of this kind"],
+            _ => vec![name],
+        };
+        for place in PLACES {
+            let number = place.0;
+            for options in ["", "--close-fds "] {
+                let options = format!("{options}--keep-fd {number}");
+                let run = hold(&host, kind, place, 1, &options).unwrap();
+                let refusals = names.iter().map(|name| {
+                    format!(
+                        "selfdock: cannot keep descriptor {number}: {name} is not for the command\n"
+                    )
+                });
+                assert_ended(&run, host::CANNOT);
+                let said = String::from_utf8_lossy(&run.stderr);
+                assert!(
+                    refusals.into_iter().any(|refusal| said == refusal),
+                    "{kind}: {said}"
+                );
+            }
+        }
+    }
+    for number in ["0", "2", "3", "4", "9", "1023", "1024", "2147483647"] {
+        let mut command = host.as_caller(&set);
+        command.args(["c0", "--"]).arg(host.program());
+        // Descriptor 3 is one that selfdock opens itself.
+        let run = command.args(["--keep-fd", "1", "--keep-fd", number, "run", "true"]);
+        let run = run.output().unwrap();
+        if number == "2" {
+            assert_eq!(out(&run), "");
+        } else {
+            let refusal = format!("cannot keep descriptor {number}: it is not open");
+            assert_refused(&run, &refusal);
+        }
+    }
+}
+
+#[test]
+fn what_an_outer_instance_closes_cannot_be_kept_by_an_inner_one() {
+    let host = Host::new();
+    let script = "exec \"$0\" $1 run \"$0\" $2 run sh -c 'cat <&5' 5<&0 0</dev/null";
+    let run = |outer, inner| {
+        let mut shell = host.as_caller("sh");
+        shell.args(["-c", script]).arg(host.program());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"read").unwrap();
+        drop(writer);
+        let command = shell.args([outer, inner]).stdin(reader);
+        command.output().unwrap()
+    };
+    for (outer, inner) in [
+        ("", ""),
+        ("--close-fds --keep-fd 5", "--keep-fd 5"),
+        ("--keep-fd 5", "--close-fds --keep-fd 5"),
+    ] {
+        assert_eq!(out(&run(outer, inner)), "read", "{outer}, {inner}");
+    }
+    let refused = run("--close-fds", "--keep-fd 5");
+    assert_refused(&refused, "cannot keep descriptor 5: it is not open");
+    assert!(!run("--keep-fd 5", "--close-fds").status.success());
+}
+
+/// Attack: a command keeps what ties its instance to the outer supervisor, of which it could learn
+/// when that is ended, and which it could hold on to.
+#[test]
+fn the_pipe_of_an_outer_selfdock_cannot_be_kept() {
+    let host = Host::new();
+    let set = host.compile("set", SET);
+    let mut met = 0;
+    for number in 3..32 {
+        for options in ["", "--close-fds"] {
+            let mut command = host.as_caller(&set);
+            command.arg("--").arg(host.program()).arg("run");
+            command.arg(host.program()).args(options.split_whitespace());
+            let number = number.to_string();
+            let run = command.args(["--keep-fd", &number, "run", "true"]).output();
+            let run = run.unwrap();
+            assert_ended(&run, host::CANNOT);
+            met += usize::from(text(&run).contains("a socket of selfdock's own"));
+        }
+    }
+    assert_eq!(met, 2);
+}
+
+#[test]
+fn a_jobserver_is_kept_where_all_else_is_closed() {
+    let host = Host::new();
+    let dir = host.caller_dir("dir");
+    let makefile = "
+outer:
+\t+@set -- $$(echo $(MAKEFLAGS) | sed -n 's/.*--jobserver-auth=\\([0-9]*\\),\\([0-9]*\\).*/\\1 \\2/p'); \\
+\t$(SELFDOCK) -C $(DIR) --close-fds $$(test -z \"$(KEEP)\" || echo --keep-fd $$1 --keep-fd $$2) run $(MAKE) inner
+inner: one two
+one two:
+\t@sleep 0.01
+";
+    host.caller_file("dir/Makefile", 0o644, makefile);
+    let make = |keep: &str| {
+        let script = "style=; if make --help | grep -q jobserver-style; then style=--jobserver-style=pipe; fi
+            exec make --no-print-directory -j3 $style outer \"$@\" 7</dev/zero";
+        let mut command = host.as_caller("sh");
+        command.args(["-c", script, "sh"]);
+        command.arg(format!("SELFDOCK={}", host.program().display()));
+        command.arg(format!("DIR={}", dir.display()));
+        command.args([keep]).current_dir(&dir);
+        let run = command.env_remove("MAKEFLAGS").output().unwrap();
+        assert_ended(&run, 0);
+        text(&run)
+    };
+    let warning = "jobserver unavailable";
+    assert!(make("KEEP=").contains(warning), "{}", make("KEEP="));
+    assert!(!make("KEEP=yes").contains(warning), "{}", make("KEEP=yes"));
 }
 
 #[test]
@@ -873,6 +1055,36 @@ fn a_reader_sees_the_end_when_the_command_closes_its_output() {
         assert_eq!(ends, (Some(vec![]), Some(vec![])), "{levels} levels");
         assert!(is_running, "{levels} levels: {status}");
         assert_eq!(status.code(), Some(42));
+    }
+}
+
+/// Of a copy of the output that the command was not to have as well.
+#[test]
+fn a_reader_sees_the_end_of_what_the_command_was_not_to_have() {
+    let host = Host::new();
+    for levels in [1, 3] {
+        for (options, expected) in [("--close-fds", true), ("--keep-fd 5", false)] {
+            let mut command = host.as_caller("sh");
+            let start = "exec \"$@\" 5>&1";
+            command.args(["-c", start, "sh"]).arg(host.program());
+            command.args(options.split(' ')).arg("run");
+            for _ in 1..levels {
+                command.arg(host.program()).arg("run");
+            }
+            let tell = "exec >&- 2>/dev/null; read line; echo late >&5; exit 42";
+            command.args(["sh", "-c", tell]);
+            let mut child = spawn(command);
+            if expected {
+                let end = read_to_end(child.stdout.take().unwrap());
+                assert_eq!(end, Some(vec![]), "{levels} levels");
+                assert!(child.try_wait().unwrap().is_none(), "{levels} levels");
+            }
+            drop(child.stdin.take());
+            let run = child.wait_with_output().unwrap();
+            assert_ended(&run, 42);
+            let late: &[u8] = if expected { b"" } else { b"late\n" };
+            assert_eq!(run.stdout, late, "{levels} levels, {options}");
+        }
     }
 }
 

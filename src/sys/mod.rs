@@ -4,6 +4,7 @@
 //! exist at once (see `privilege`). What acts on a descriptor of ours alone takes neither.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod capability;
 pub mod descriptor;
 pub mod entry;
@@ -13,9 +14,10 @@ pub mod mount;
 pub mod privilege;
 pub mod process;
 pub mod procfs;
+pub mod self_stop;
 pub mod signal;
 pub mod socket;
-mod terminal;
+pub mod terminal;
 pub mod unprivileged;
 
 use std::ffi::c_long;

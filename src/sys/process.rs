@@ -2,22 +2,22 @@
 
 use std::convert::Infallible;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::SigSet;
-use nix::unistd::{ForkResult, pipe2};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::{ForkResult, Pid, getpgid};
 use thiserror::Error;
 
-use super::leash::{Leash, die_with_parent, mark_as_leash};
+use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
 use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
 use super::signal::{default_sigchld, set_sigchld};
-use super::terminal::share_foreground;
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
 ///
@@ -38,7 +38,7 @@ pub fn unshare_mount_namespace(_: &Raised<'_>) -> Result<(), Errno> {
 #[derive(Debug)]
 pub enum Side {
     /// The waiting parent; all privilege is gone.
-    Supervisor(Child, Renounced),
+    Supervisor(Process, Hold, Renounced),
     /// Pid 1 of the new pid namespace, with what the parent had.
     Pid1(Shelved, Leash),
 }
@@ -46,7 +46,7 @@ pub enum Side {
 /// Why there are not two processes now.
 #[derive(Debug, Error)]
 pub enum SplitError {
-    /// A system call failed: fork(2), pipe2(2), pidfd_open(2), sigaction(2), prctl(2).
+    /// A system call failed: fork(2), socketpair(2), pidfd_open(2), sigaction(2), prctl(2).
     #[error("{call}: {}", errno.desc())]
     Kernel {
         /// The call that failed.
@@ -73,53 +73,67 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
 /// blocked would be lost when the child unblocks it.
 pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
     let callers = default_sigchld().map_err(failed("sigaction"))?;
-    let (leash, hold) = pipe2(OFlag::O_CLOEXEC).map_err(failed("pipe2"))?;
-    mark_as_leash(&leash).map_err(failed("fcntl"))?;
+    let (hold, leash) = leash::new_pair().map_err(failed("socketpair"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
             SigSet::all()
                 .thread_block()
                 .map_err(failed("sigprocmask"))?;
-            share_foreground(child);
-            let pidfd = open_pidfd(child.as_raw()).map_err(failed("pidfd_open"))?;
-            let renounced = shelved.renounce_waiting()?;
-            Ok(Side::Supervisor(Child { pidfd, hold, leash }, renounced))
+            drop(leash);
+            let child = Process::open(child).map_err(failed("pidfd_open"))?;
+            Ok(Side::Supervisor(child, hold, shelved.renounce_waiting()?))
         }
         ForkResult::Child => {
             drop(hold);
             die_with_parent().map_err(failed("prctl"))?;
             set_sigchld(&callers).map_err(failed("sigaction"))?;
-            Ok(Side::Pid1(shelved, Leash(leash)))
+            Ok(Side::Pid1(shelved, leash))
         }
     }
 }
 
-/// The command's process, as its supervisor holds it.
-#[derive(Debug)]
-pub struct Child {
-    /// What signals go through: never a number, which may be another's by then.
-    pidfd: OwnedFd,
-    /// Its other end tells the child that the parent is ready, and alive.
-    hold: OwnedFd,
-    /// That other end, open here too, so that writing to it never is a SIGPIPE.
-    leash: OwnedFd,
+/// Forks once more: this process stays as pid 1, with every signal blocked, and has the command as
+/// its child. `None` in the child, which has the caller's signal state.
+pub fn split_from_init(_: &Renounced) -> Result<Option<Process>, SplitError> {
+    let callers = default_sigchld().map_err(failed("sigaction"))?;
+    let mask = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+        .map_err(failed("sigprocmask"))?;
+    // SAFETY: this process has one thread, so the child finds no lock held by another.
+    match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
+        ForkResult::Parent { child } => {
+            prctl::set_no_new_privs().map_err(failed("prctl"))?;
+            Process::open(child).map(Some).map_err(failed("pidfd_open"))
+        }
+        ForkResult::Child => {
+            set_sigchld(&callers).map_err(failed("sigaction"))?;
+            mask.thread_set_mask().map_err(failed("sigprocmask"))?;
+            Ok(None)
+        }
+    }
 }
 
-impl Child {
-    /// Every descriptor that must stay open.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.pidfd.as_fd(), self.hold.as_fd(), self.leash.as_fd()]
+/// A process that cannot be mistaken for another one.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    /// What signals go through: never a number, which may be another's by then.
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Opens the process that has this number now: pidfd_open(2), Linux 5.3.
+    pub fn open(pid: Pid) -> Result<Self, Errno> {
+        // SAFETY: takes numbers only.
+        let status = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        new_descriptor(status).map(|pidfd| Self { pid, pidfd })
     }
 
-    /// Number of the pidfd.
-    pub fn pidfd_number(&self) -> RawFd {
-        self.pidfd.as_raw_fd()
-    }
-
-    /// Lets the child go on to exec: the supervisor is ready, and has nothing to lose any more.
-    pub fn release(&self, _: &Renounced) -> Result<(), Errno> {
-        nix::unistd::write(&self.hold, &[0]).map(drop)
+    /// Its process group, in the numbers of our namespace. Of a child only, whose number stays its
+    /// own until it is waited for.
+    pub fn group(&self) -> Result<Pid, Errno> {
+        getpgid(Some(self.pid))
     }
 
     /// Sends `signal`: pidfd_send_signal(2), Linux 5.1. `ESRCH` if the process has ended.
@@ -132,31 +146,80 @@ impl Child {
         Errno::result(status).map(drop)
     }
 
-    /// How the process ended, or `None` if it has not: waitid(2).
-    pub fn ended(&self) -> Result<Option<Ending>, Errno> {
+    /// What has become of this child since it was last asked: waitid(2). Of an ending it tells
+    /// once, and the process is gone for good then.
+    pub fn change(&self, _: &Renounced) -> Result<Option<Change>, Errno> {
+        self.wait(libc::WEXITED | libc::WSTOPPED)
+    }
+
+    /// Has this child been continued since it was last asked?
+    pub fn was_continued(&self, _: &Renounced) -> Result<bool, Errno> {
+        Ok(self.wait(libc::WCONTINUED)? == Some(Change::Continued))
+    }
+
+    fn wait(&self, changes: c_int) -> Result<Option<Change>, Errno> {
         let pidfd = self.pidfd.as_raw_fd().cast_unsigned();
-        let flags = libc::WEXITED | libc::WNOHANG;
-        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-        let buffer = info.as_mut_ptr();
-        // SAFETY: `pidfd` is open as long as `self`; the kernel writes one `siginfo_t` at most.
-        let status = unsafe { libc::waitid(libc::P_PIDFD, pidfd, buffer, flags) };
-        Errno::result(status)?;
-        // SAFETY: zeroed and perhaps filled in; every field is an integer, zero is a value for it.
-        let info = unsafe { info.assume_init() };
-        // SAFETY: waitid fills in the SIGCHLD fields, or leaves the zeroes.
-        let status = unsafe { info.si_status() };
-        Ok(match info.si_code {
-            // Of the status that a process gives, the kernel keeps eight bits.
-            libc::CLD_EXITED => Some(Ending::Exited((status & 0xff) as u8)),
-            libc::CLD_KILLED | libc::CLD_DUMPED => Some(Ending::Signaled(status)),
-            _ => None,
-        })
+        wait(libc::P_PIDFD, pidfd, changes).map(|(_, change)| change)
     }
 }
 
-fn open_pidfd(pid: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes numbers only.
-    new_descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Collects what has ended of those that were left to us as pid 1, but for `child`.
+pub fn reap_orphans(_: &Renounced, child: &Process) -> Result<(), Errno> {
+    loop {
+        // Looked at first: how the child ended is to be asked once, elsewhere.
+        let (pid, ended) = wait(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT)?;
+        if ended.is_none() || pid == child.pid {
+            return Ok(());
+        }
+        wait(libc::P_PID, pid.as_raw().cast_unsigned(), libc::WEXITED)?;
+    }
+}
+
+/// Asks for `changes` of a child, and does not wait: waitid(2).
+///
+/// Not nix's: it knows no real-time signal that a process may have died of.
+fn wait(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    changes: c_int,
+) -> Result<(Pid, Option<Change>), Errno> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let (buffer, flags) = (info.as_mut_ptr(), changes | libc::WNOHANG);
+    // SAFETY: the kernel writes one `siginfo_t` at most; a pidfd, if `id` is one, is the caller's.
+    let status = unsafe { libc::waitid(kind, id, buffer, flags) };
+    Errno::result(status)?;
+    // SAFETY: zeroed and perhaps filled in; every field is an integer, zero is a value for it.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: waitid fills in the SIGCHLD fields, or leaves the zeroes.
+    let status = unsafe { info.si_status() };
+    // SAFETY: as above.
+    let pid = unsafe { info.si_pid() };
+    let change = match info.si_code {
+        // Of the status that a process gives, the kernel keeps eight bits.
+        libc::CLD_EXITED => Some(Change::Ended(Ending::Exited((status & 0xff) as u8))),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Some(Change::Ended(Ending::Signaled(status))),
+        libc::CLD_STOPPED => Some(Change::Stopped(status)),
+        libc::CLD_CONTINUED => Some(Change::Continued),
+        _ => None,
+    };
+    Ok((Pid::from_raw(pid), change))
+}
+
+/// What becomes of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It has ended.
+    Ended(Ending),
+    /// It was stopped, by this signal.
+    Stopped(c_int),
+    /// It was stopped and goes on.
+    Continued,
 }
 
 /// How a process ended.

@@ -17,7 +17,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
 use super::privilege::{AtRest, Renounced, Shelved};
-use super::process::Child;
+use super::process::Process;
 use crate::procinfo::field;
 
 /// Inode number of the root of every procfs: `PROC_ROOT_INO` in Linux `fs/proc/internal.h`.
@@ -74,13 +74,13 @@ impl Procfs {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    /// Would `signal` do nothing to the `child`, since it is pid 1 of a pid namespace and neither
+    /// Would `signal` do nothing to the `process`, since it is pid 1 of a pid namespace and neither
     /// catches it nor ignores nor blocks it itself?
     ///
     /// Answers no if the process cannot be seen: all that is known then is that it was sent. And no
     /// if it waits in sigwaitinfo(2), where what it waits for reads as not blocked.
-    pub fn is_deaf_to(&self, _: &Renounced, child: &Child, signal: i32) -> bool {
-        let Some(pid) = self.pid_of(child) else {
+    pub fn is_deaf_to(&self, _: &Renounced, process: &Process, signal: i32) -> bool {
+        let Some(pid) = self.pid_of(process) else {
             return false;
         };
         let Some(status) = self.read_of(pid, "status") else {
@@ -96,10 +96,26 @@ impl Procfs {
         is_deaf && !self.read_of(pid, "wchan").is_some_and(waits)
     }
 
+    /// In how many pid namespaces below ours has the process a number as well? `None` if it has
+    /// ended, or cannot be seen.
+    pub fn depth_below(&self, _: &Renounced, process: &Process) -> Option<usize> {
+        let own = self.read(c"self/status").ok()?;
+        let theirs = self.read(&fdinfo_of(process)?).ok()?;
+        let depth = |text| Some(field(text, "NSpid:")?.split_whitespace().count());
+        depth(&theirs)?.checked_sub(depth(&own)?)
+    }
+
+    /// Is it pid 1 of its pid namespace?
+    pub fn is_pid_1(&self, _: &Renounced, process: &Process) -> bool {
+        let info = fdinfo_of(process).and_then(|path| self.read(&path).ok());
+        let numbers = info.as_deref().and_then(|text| field(text, "NSpid:"));
+        numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
+    }
+
     /// The number that the process has in this procfs, which may not be that of our namespace.
-    fn pid_of(&self, child: &Child) -> Option<u32> {
-        let info = CString::new(format!("self/fdinfo/{}", child.pidfd_number())).ok()?;
-        field(&self.read(&info).ok()?, "Pid:")?.parse().ok()
+    fn pid_of(&self, process: &Process) -> Option<u32> {
+        let info = self.read(&fdinfo_of(process)?).ok()?;
+        field(&info, "Pid:")?.parse().ok()
     }
 
     /// A file of this process's directory, if it is there and the caller may read it.
@@ -141,6 +157,11 @@ impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// What the kernel says about a descriptor of ours that is a process: see pidfd_open(2).
+fn fdinfo_of(process: &Process) -> Option<CString> {
+    CString::new(format!("self/fdinfo/{}", process.as_fd().as_raw_fd())).ok()
 }
 
 /// The entries that are numbers, in a directory that may have others.

@@ -1,5 +1,6 @@
 //! Signals: waiting for them, and dying of one.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use libc::c_int;
@@ -7,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 
 /// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
 /// back is the caller's own choice, to be put back in the child.
@@ -26,8 +28,19 @@ pub(super) fn set_sigchld(action: &SigAction) -> Result<SigAction, Errno> {
 pub struct Arrival {
     /// Its number.
     pub signal: c_int,
-    /// Did the kernel send it: a terminal to its whole foreground group, say?
-    pub is_from_kernel: bool,
+    /// Who sent it.
+    pub sender: Sender,
+}
+
+/// Who sends signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel: a terminal to its whole foreground group, say, or a timer.
+    Kernel,
+    /// A process that has this number in our pid namespace.
+    Process(Pid),
+    /// A process outside of our pid namespace, or whoever.
+    Unknown,
 }
 
 /// The signals that arrive, every one of them being blocked: signalfd(2).
@@ -40,23 +53,24 @@ pub struct Arrivals(SignalFd);
 impl Arrivals {
     /// Listens to every signal that can be blocked.
     pub fn listen() -> Result<Self, Errno> {
-        SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC).map(Self)
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&SigSet::all(), flags).map(Self)
     }
 
-    /// Waits for the next one.
-    pub fn next(&self) -> Result<Arrival, Errno> {
-        loop {
-            match self.0.read_signal() {
-                Ok(Some(info)) => {
-                    return Ok(Arrival {
-                        signal: info.ssi_signo.cast_signed(),
-                        is_from_kernel: info.ssi_code == libc::SI_KERNEL,
-                    });
-                }
-                Ok(None) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+    /// The next one that is there by now.
+    pub fn next(&self) -> Result<Option<Arrival>, Errno> {
+        let Some(info) = self.0.read_signal()? else {
+            return Ok(None);
+        };
+        let sender = match (info.ssi_code, info.ssi_pid.cast_signed()) {
+            (libc::SI_KERNEL, _) => Sender::Kernel,
+            (libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE, pid) if pid > 0 => {
+                Sender::Process(Pid::from_raw(pid))
             }
-        }
+            _ => Sender::Unknown,
+        };
+        let signal = info.ssi_signo.cast_signed();
+        Ok(Some(Arrival { signal, sender }))
     }
 }
 
@@ -71,13 +85,40 @@ impl AsFd for Arrivals {
 /// Whatever fails here, the caller of this function exits with 128 and the number instead.
 pub fn die_of(signal: c_int) {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = suffer(signal);
+}
+
+/// Stops by `signal`, and comes back when continued: or at once, if it is pid 1, or in a process
+/// group that is orphaned, which nobody could continue. The signal is blocked again then.
+pub fn stop_by(signal: c_int) -> Result<(), Errno> {
+    suffer(signal)?;
+    SigSet::all().thread_block()
+}
+
+/// Does `signal` do to this process what it does by default?
+pub(super) fn is_default(signal: Signal) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    let buffer = action.as_mut_ptr();
+    // SAFETY: nothing is set; what is set now goes to `buffer`, which has room for it.
+    let status = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), buffer) };
+    // SAFETY: zeroed and perhaps filled in; zero is a value for every field.
+    let action = unsafe { action.assume_init() };
+    status == 0 && action.sa_sigaction == libc::SIG_DFL
+}
+
+/// Has a signal that is blocked do to this process what it does by default.
+fn suffer(signal: c_int) -> Result<(), Errno> {
     // SAFETY: installs no handler, so there is no function that could be unsafe to run.
     let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
     // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
-    let _ = unsafe { libc::raise(signal) };
+    let status = unsafe { libc::raise(signal) };
+    Errno::result(status)?;
     let mut only = *SigSet::empty().as_ref();
     // SAFETY: `only` is a valid set, of our own.
-    let _ = unsafe { libc::sigaddset(&raw mut only, signal) };
+    let status = unsafe { libc::sigaddset(&raw mut only, signal) };
+    Errno::result(status)?;
     // SAFETY: `only` outlives the call; the old mask is not asked for.
-    let _ = unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
+    let status =
+        unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
+    Errno::result(status).map(drop)
 }
