@@ -290,7 +290,7 @@ fn a_strangers_socket_keeps_nobody_from_a_name_and_gives_nobody_a_second_one() {
     for deed in ["s.bind(address)", "s.bind(address); s.listen()", &full] {
         let stranger = stranger(&address, deed);
         let running = Running::instance(&host, &["--name", "web"]);
-        assert_eq!(sockets_of(running.supervisor()), 0, "{deed}");
+        assert!(!holds_web(&host, running.supervisor()), "{deed}");
         assert_in_use(&host.run_line("--name web run true"), "web");
         assert_in_use(&host.run_line("build --name web true"), "web");
         let pid1 = running.pid1();
@@ -326,23 +326,26 @@ fn a_name_is_in_use_in_another_network_namespace_too() {
     assert_in_use(&run.unwrap(), "web");
 }
 
-/// How many sockets a process has open.
-fn sockets_of(pid: u32) -> usize {
+/// Does this process have the socket that is the claim to the caller's name "web"?
+fn holds_web(host: &Host, pid: u32) -> bool {
+    let address = format!(" @selfdock/{}/web", host.uid());
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let claims = sockets.lines().filter(|line| line.ends_with(&address));
+    let inodes = claims.filter_map(|line| line.split_whitespace().nth(6));
+    let claims: Vec<_> = inodes
+        .map(|inode| format!("socket:[{inode}]").into())
+        .collect();
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets
-        .filter(|target| target.as_os_str().as_bytes().starts_with(b"socket:"))
-        .count()
+    let mut targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.any(|target| claims.contains(&target))
 }
 
 #[test]
 fn the_supervisor_alone_has_the_socket_and_nothing_is_on_disk() {
     let host = Host::new();
-    let nameless = Running::instance::<&str>(&host, &[]);
-    assert_eq!(sockets_of(nameless.supervisor()), 0);
     let running = Running::instance(&host, &["--name", "web"]);
-    assert_eq!(sockets_of(running.supervisor()), 1);
-    assert_eq!(sockets_of(running.pid1()), 0);
+    assert!(holds_web(&host, running.supervisor()));
+    assert!(!holds_web(&host, running.pid1()));
     let address = format!("@selfdock/{}/web", host.uid());
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
     let ours = sockets.lines().filter(|line| line.ends_with(&address));
@@ -527,6 +530,27 @@ fn nested_instances_are_a_tree() {
     for (command, begin) in commands.iter().zip(begins) {
         assert!(command.starts_with(&begin), "{command:?} {begin:?}");
     }
+}
+
+/// Then pid 1 is selfdock itself, with a command line of its own kind, and the command its child.
+#[test]
+fn with_init_it_is_one_instance_and_a_nested_one_stands_below() {
+    let host = Host::new();
+    let sd = host.program().display().to_string();
+    let mut selfdock = host.selfdock();
+    selfdock.args(["--init", "--name", "web", "run", &sd, "--init", "run"]);
+    let running = Running::start(selfdock.args(WAITS));
+    let pid1 = running.pid1();
+    let inner = child_of(child_of(pid1));
+    let lines = listed(&host);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("[{pid1}, ")), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("  [{inner}, ")), "{lines:?}");
+    for pid in [pid1, inner, child_of(inner)] {
+        assert!(!holds_web(&host, pid));
+    }
+    assert!(holds_web(&host, running.supervisor()));
+    assert_in_use(&host.run_line("--init --name web run true"), "web");
 }
 
 #[test]
