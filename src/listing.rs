@@ -234,3 +234,63 @@ fn now() -> Result<u64, Errno> {
     let (seconds, nanoseconds) = (now.tv_sec().unsigned_abs(), now.tv_nsec().unsigned_abs());
     Ok(seconds * TICKS + nanoseconds / (1_000_000_000 / TICKS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(pid: u32, supervisor: u32, uid: u32, name: &str) -> Instance {
+        Instance {
+            pid,
+            supervisor,
+            uid,
+            age_seconds: 0,
+            name: InstanceName::new(name.as_ref()).ok(),
+            rootfs: HostPath::root(),
+            command: Vec::new(),
+            outer: None,
+            started: 0,
+            level: 2,
+        }
+    }
+
+    #[test]
+    fn an_instance_is_found_by_its_name_its_pid_or_its_supervisors() {
+        let listing = Listing {
+            instances: vec![
+                instance(11, 10, 7, "web"),
+                // In the first one, and started by it without more ado.
+                instance(12, 11, 7, "inner"),
+                instance(21, 20, 8, "both"),
+                instance(31, 30, 9, "both"),
+                instance(41, 40, 9, ""),
+            ],
+            is_of_all: true,
+        };
+        for (word, expected) in [
+            ("web", Ok(11)),
+            ("11", Ok(11)),
+            ("10", Ok(11)),
+            ("inner", Ok(12)),
+            ("12", Ok(12)),
+            ("41", Ok(41)),
+            ("40", Ok(41)),
+            ("both", Err(FindError::Several)),
+            ("21", Ok(21)),
+            ("Web", Err(FindError::None)),
+            ("13", Err(FindError::None)),
+            ("", Err(FindError::None)),
+            ("-1", Err(FindError::None)),
+            ("+11", Err(FindError::None)),
+            ("11 ", Err(FindError::None)),
+            ("4294967307", Err(FindError::None)),
+        ] {
+            let found = listing.find(word.as_ref()).map(|instance| instance.pid);
+            assert_eq!(found, expected, "{word:?}");
+        }
+        let both = InstanceName::new("both".as_ref()).unwrap();
+        for (uid, expected) in [(7, false), (8, true), (9, true)] {
+            assert_eq!(listing.has(uid, &both), expected, "{uid}");
+        }
+    }
+}

@@ -156,11 +156,9 @@ fn bind(address: &str, uid: u32) -> Result<Bound, Errno> {
         }
         match socket::listener_uid(address) {
             Ok(owner) if owner == uid => return Ok(Bound::Callers),
-            // EAGAIN: more connections wait there than may, which any stranger can arrange; EPERM,
-            // EACCES: a security module keeps us apart; EPROTOTYPE: it is no stream socket.
-            Ok(_) | Err(Errno::EAGAIN | Errno::EPERM | Errno::EACCES | Errno::EPROTOTYPE) => {
-                return Ok(Bound::Unknown);
-            }
+            // EAGAIN: as many connections wait there as may, which any stranger can arrange; EPERM,
+            // EACCES: a security module keeps us apart.
+            Ok(_) | Err(Errno::EAGAIN | Errno::EPERM | Errno::EACCES) => return Ok(Bound::Unknown),
             Err(Errno::ECONNREFUSED) => sleep(Duration::from_millis(1)),
             Err(errno) => return Err(errno),
         }
