@@ -23,6 +23,7 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod filesystems;
+pub mod hearing;
 pub mod instance;
 pub mod listing;
 pub mod mountinfo;
@@ -62,7 +63,7 @@ use sys::entry::Start;
 use sys::filter;
 use sys::leash::Leash;
 use sys::privilege::{self, PrivilegeError, Renounced, Shelved};
-use sys::process::{self, DescriptorLimit, Ending, Side};
+use sys::process::{self, DescriptorLimit, Ending, InitSide, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
 use sys::signal;
@@ -248,15 +249,21 @@ fn become_command(
     leash.wait_for_release().map_err(Error::Released)?;
     let mut leash = Some(leash);
     if request.has_init {
-        if let Some(child) = process::split_from_init(&renounced)? {
-            let ward = Ward::ChildOfInit(child);
-            let held = Held {
-                outer: leash,
-                ..Held::default()
-            };
-            return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
+        match process::split_from_init(&renounced)? {
+            InitSide::Init(child, hold) => {
+                let ward = Ward::ChildOfInit(child, hold);
+                let held = Held {
+                    outer: leash,
+                    ..Held::default()
+                };
+                return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
+            }
+            InitSide::Command(inner) => {
+                inner.wait_for_release().map_err(Error::Released)?;
+                // Pid 1 ends with its supervisor, and with pid 1 all: no need of another leash.
+                leash = None;
+            }
         }
-        leash = None;
     }
     let nesting = Nesting { own_file, leash };
     Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())

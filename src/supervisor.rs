@@ -9,6 +9,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 
+use crate::hearing::{Hearing, hearing, is_pending};
 use crate::name::Claim;
 use crate::sys::descriptor;
 use crate::sys::leash::{Hold, Leash, Report};
@@ -25,7 +26,7 @@ pub enum Ward {
     /// Pid 1 of a new pid namespace, which the kernel spares most signals.
     Pid1(Process, Hold),
     /// The command of pid 1, which is this process and inherits every orphan.
-    ChildOfInit(Process),
+    ChildOfInit(Process, Hold),
     /// Another process of a pid namespace that was entered.
     Guest(Process, Hold),
 }
@@ -53,13 +54,11 @@ pub fn supervise(
 ) -> Result<Ending, Errno> {
     let (is_pid1, is_init) = match ward {
         Ward::Pid1(..) => (true, false),
-        Ward::ChildOfInit(_) => (false, true),
+        Ward::ChildOfInit(..) => (false, true),
         Ward::Guest(..) => (false, false),
     };
-    let (child, hold) = match ward {
-        Ward::Pid1(child, hold) | Ward::Guest(child, hold) => (child, Some(hold)),
-        Ward::ChildOfInit(child) => (child, None),
-    };
+    let (Ward::Pid1(child, hold) | Ward::ChildOfInit(child, hold) | Ward::Guest(child, hold)) =
+        ward;
     let mut supervisor = Supervisor {
         renounced,
         procfs,
@@ -67,15 +66,14 @@ pub fn supervise(
         is_pid1,
         is_init,
         child,
-        hold,
+        hold: Some(hold),
         held,
+        postponed: Postponed::default(),
         stopped_by: None,
         fate: None,
     };
     supervisor.close_the_rest()?;
-    if let Some(hold) = &supervisor.hold {
-        hold.release(renounced)?;
-    }
+    supervisor.release()?;
     supervisor.wait()
 }
 
@@ -91,6 +89,7 @@ struct Supervisor<'a> {
     /// As long as there is selfdock at the other end.
     hold: Option<Hold>,
     held: Held,
+    postponed: Postponed,
     /// What would have stopped the command, were it not pid 1.
     stopped_by: Option<libc::c_int>,
     /// How the command ended, whatever became of its process.
@@ -109,6 +108,14 @@ impl Supervisor<'_> {
         kept.extend(self.held.self_stops.as_ref().map(SelfStops::as_fd));
         kept.extend(self.held.claim.as_ref().and_then(Claim::descriptor));
         descriptor::close_all_but(&kept)
+    }
+
+    /// Lets the command begin: whatever it closes, is closed now.
+    fn release(&self) -> Result<(), Errno> {
+        match &self.hold {
+            Some(hold) => hold.release(self.renounced),
+            None => Ok(()),
+        }
     }
 
     fn wait(&mut self) -> Result<Ending, Errno> {
@@ -130,6 +137,7 @@ impl Supervisor<'_> {
             }
             self.hear_reports()?;
             self.take_signals()?;
+            self.see_to_postponed();
         }
     }
 
@@ -147,7 +155,8 @@ impl Supervisor<'_> {
     }
 
     /// Sleeps until a signal or a report comes, or somebody would stop themselves: the answer.
-    fn await_news(&self) -> Result<bool, Errno> {
+    fn await_news(&mut self) -> Result<bool, Errno> {
+        let patience = self.postponed.next_look();
         let question = |source| PollFd::new(source, PollFlags::POLLIN);
         let mut sources = vec![question(self.arrivals.as_fd())];
         sources.extend(self.hold.as_ref().map(|hold| question(hold.as_fd())));
@@ -158,7 +167,7 @@ impl Supervisor<'_> {
                 .as_ref()
                 .map(|stops| question(stops.as_fd())),
         );
-        match poll(&mut sources, PollTimeout::NONE) {
+        match poll(&mut sources, patience) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -175,7 +184,7 @@ impl Supervisor<'_> {
         };
         let stopped = call.process.as_ref().filter(|process| {
             self.procfs.is_pid_1(self.renounced, process)
-                && self.procfs.is_deaf_to(self.renounced, process, call.signal)
+                && hearing(self.renounced, self.procfs, process, call.signal) == Hearing::Deaf
                 && process.send(self.renounced, libc::SIGSTOP).is_ok()
         });
         if stopped.is_some() {
@@ -268,20 +277,50 @@ impl Supervisor<'_> {
             return self.go_on();
         }
         // Asked before it is sent: a handler may be for one time only.
-        let is_deaf = self.is_pid1 && self.procfs.is_deaf_to(self.renounced, &self.child, signal);
+        let hearing = self.hearing(signal);
         if way == Way::Forward {
             // ESRCH: it has just ended, and the next SIGCHLD says so.
             let _ = self.child.send(self.renounced, signal);
         }
-        // Pid 1 of a pid namespace is spared what would end or stop any other process, so ^C, ^Z
-        // and timeout(1) would do nothing: what the kernel does not do is done here.
-        if is_deaf && stops(signal) {
+        match hearing {
+            Hearing::Deaf => self.make_up_for(signal),
+            // A nested selfdock, which has the other end of the hold, takes what it has blocked.
+            Hearing::Blocked if self.hold.is_none() => self.postponed.add(signal),
+            Hearing::Blocked | Hearing::Hears => {}
+        }
+        Ok(())
+    }
+
+    fn hearing(&self, signal: libc::c_int) -> Hearing {
+        if self.is_pid1 && (stops(signal) || terminates(signal)) {
+            hearing(self.renounced, self.procfs, &self.child, signal)
+        } else {
+            Hearing::Hears
+        }
+    }
+
+    /// Pid 1 of a pid namespace is spared what would end or stop any other process, so ^C, ^Z and
+    /// timeout(1) would do nothing: what the kernel does not do is done here.
+    fn make_up_for(&mut self, signal: libc::c_int) {
+        if stops(signal) {
             self.freeze(signal);
-        } else if is_deaf && terminates(signal) {
+        } else {
             let _ = self.child.send(self.renounced, libc::SIGKILL);
             self.fate = self.fate.or(Some(Ending::Signaled(signal)));
         }
-        Ok(())
+    }
+
+    /// Of those signals that were blocked: has one been dropped when it was unblocked?
+    ///
+    /// Who takes one by signalfd(2) or sigwait(3) and then unblocks it at once looks the same.
+    fn see_to_postponed(&mut self) {
+        for signal in std::mem::take(&mut self.postponed.signals) {
+            if is_pending(self.renounced, self.procfs, &self.child, signal) {
+                self.postponed.signals.push(signal);
+            } else if self.hearing(signal) == Hearing::Deaf {
+                self.make_up_for(signal);
+            }
+        }
     }
 
     fn way_of(&self, arrival: Arrival) -> Way {
@@ -320,6 +359,32 @@ impl Supervisor<'_> {
     /// Is the command in our process group, as it was in the beginning?
     fn shares_group(&self) -> bool {
         self.child.group() == Ok(getpgrp())
+    }
+}
+
+/// Signals that the command had blocked when they came. Of what becomes of them the kernel tells
+/// nobody, so they are looked at ever less often; a shell blocks them for a moment only.
+#[derive(Debug, Default)]
+struct Postponed {
+    signals: Vec<libc::c_int>,
+    patience: u16,
+}
+
+impl Postponed {
+    fn add(&mut self, signal: libc::c_int) {
+        if !self.signals.contains(&signal) {
+            self.signals.push(signal);
+        }
+        self.patience = 0;
+    }
+
+    /// In how many milliseconds: 4, then twice as many, up to a second.
+    fn next_look(&mut self) -> PollTimeout {
+        if self.signals.is_empty() {
+            return PollTimeout::NONE;
+        }
+        self.patience = (self.patience * 2).clamp(4, 1024);
+        self.patience.into()
     }
 }
 

@@ -63,6 +63,15 @@ pub enum Side {
     Child(Shelved, Leash),
 }
 
+/// The same, of the fork of `--init`.
+#[derive(Debug)]
+pub enum InitSide {
+    /// Pid 1.
+    Init(Process, Hold),
+    /// The process that will be the command.
+    Command(Leash),
+}
+
 /// Why there are not two processes now.
 #[derive(Debug, Error)]
 pub enum SplitError {
@@ -129,22 +138,26 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
 }
 
 /// Forks once more: this process stays as pid 1, with every signal blocked, and has the command as
-/// its child. `None` in the child, which has the caller's signal state.
-pub fn split_from_init(_: &Renounced) -> Result<Option<Process>, SplitError> {
+/// its child. In that there is a leash to wait on, and the caller's signal state.
+pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
     let callers = default_sigchld().map_err(failed("sigaction"))?;
+    let (hold, leash) = leash::new_pair().map_err(failed("socketpair"))?;
     let mask = SigSet::all()
         .thread_swap_mask(SigmaskHow::SIG_BLOCK)
         .map_err(failed("sigprocmask"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
+            drop(leash);
             prctl::set_no_new_privs().map_err(failed("prctl"))?;
-            Process::open(child).map(Some).map_err(failed("pidfd_open"))
+            let child = Process::open(child).map_err(failed("pidfd_open"))?;
+            Ok(InitSide::Init(child, hold))
         }
         ForkResult::Child => {
             set_sigchld(&callers).map_err(failed("sigaction"))?;
             mask.thread_set_mask().map_err(failed("sigprocmask"))?;
-            Ok(None)
+            drop(hold);
+            Ok(InitSide::Command(leash))
         }
     }
 }
@@ -189,7 +202,11 @@ impl Process {
 
     /// Has this child been continued since it was last asked?
     pub fn was_continued(&self, _: &Renounced) -> Result<bool, Errno> {
-        Ok(self.wait(libc::WCONTINUED)? == Some(Change::Continued))
+        match self.wait(libc::WCONTINUED) {
+            // It has ended, and how is not asked here.
+            Err(Errno::ECHILD) => Ok(false),
+            change => Ok(change? == Some(Change::Continued)),
+        }
     }
 
     fn wait(&self, changes: c_int) -> Result<Option<Change>, Errno> {

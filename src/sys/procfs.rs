@@ -115,28 +115,6 @@ impl Procfs {
         Stat::of(root)
     }
 
-    /// Would `signal` do nothing to the `process`, since it is pid 1 of a pid namespace and neither
-    /// catches it nor ignores nor blocks it itself?
-    ///
-    /// Answers no if the process cannot be seen: all that is known then is that it was sent. And no
-    /// if it waits in sigwaitinfo(2), where what it waits for reads as not blocked.
-    pub fn is_deaf_to(&self, _: &Renounced, process: &Process, signal: i32) -> bool {
-        let Some(pid) = self.pid_of(process) else {
-            return false;
-        };
-        let Some(status) = self.read_of(pid, "status") else {
-            return false;
-        };
-        let bit = 1_u64 << (signal - 1);
-        let is_deaf = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().all(|name| {
-            let mask = field(&status, name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
-            mask.is_some_and(|mask| mask & bit == 0)
-        });
-        // The kernel's function, perhaps with a suffix of the compiler's.
-        let waits = |place: Vec<u8>| place.starts_with(b"do_sigtimedwait");
-        is_deaf && !self.read_of(pid, "wchan").is_some_and(waits)
-    }
-
     /// In how many pid namespaces below ours has the process a number as well? `None` if it has
     /// ended, or cannot be seen.
     pub fn depth_below(&self, _: &impl AtRest, process: &Process) -> Option<usize> {
@@ -153,8 +131,9 @@ impl Procfs {
         numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
     }
 
-    /// The number that the process has in this procfs, which may not be that of our namespace.
-    fn pid_of(&self, process: &Process) -> Option<u32> {
+    /// The number that the process has in this procfs, which may not be that of our namespace. `None`
+    /// if it has ended, or cannot be seen.
+    pub fn pid_of(&self, process: &Process) -> Option<u32> {
         let info = self.read(&fdinfo_of(process)?).ok()?;
         field(&info, "Pid:")?.parse().ok()
     }
