@@ -51,14 +51,23 @@ fn numbers<T: FromStr>(list: &str) -> Option<Vec<T>> {
 
 /// When the process started, in hundredths of a second since the machine did: field 22 of
 /// `/proc/PID/stat`.
-///
-/// The second field is the process's own to choose, parentheses and blanks included; it ends with
-/// the last of the parentheses.
 pub fn start(stat: &[u8]) -> Option<u64> {
+    number_in(stat, 22)
+}
+
+/// The device number of the controlling terminal, or 0: field 7 of `/proc/PID/stat`.
+pub fn terminal(stat: &[u8]) -> Option<i32> {
+    number_in(stat, 7)
+}
+
+/// A field behind the second one, which is the process's own to choose, parentheses and blanks
+/// included; it ends with the last of the parentheses.
+fn number_in<T: FromStr>(stat: &[u8], field: usize) -> Option<T> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
     // What comes first here is field 3.
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    let place = field.checked_sub(3)?;
+    rest.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
 /// The words of `/proc/PID/cmdline`, each of which ends with a NUL byte.
@@ -118,15 +127,32 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_found_behind_any_name() {
-        let rest = "S 1 17 17 0 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 12345 1000 1";
-        for name in ["sh", "", "a b", ") S 1 2", "((", "))", "\u{1b}[2J)"] {
+    fn start_and_terminal_are_found_behind_any_name() {
+        let rest = "S 1 17 17 34816 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 12345 1000 1";
+        for name in [
+            "sh",
+            "",
+            "a b",
+            ") S 1 2",
+            "a) S 1 1 1 0 ",
+            "((",
+            "))",
+            "\u{1b}[2J)",
+        ] {
             let stat = format!("17 ({name}) {rest}\n");
             assert_eq!(start(stat.as_bytes()), Some(12345), "{name}");
+            assert_eq!(terminal(stat.as_bytes()), Some(34816), "{name}");
+            let without = stat.replace(" 34816 ", " 0 ");
+            assert_eq!(terminal(without.as_bytes()), Some(0), "{name}");
         }
-        assert_eq!(start(b"17 (\xff) S 1"), None);
-        assert_eq!(start(b"17 sh S 1"), None);
-        assert_eq!(start(b""), None);
+        for other in [
+            &b"17 (\xff) S 1"[..],
+            b"17 sh S 1 1 1 0",
+            b"17 (sh) S 1 17 17",
+            b"",
+        ] {
+            assert_eq!((start(other), terminal(other)), (None, None), "{other:?}");
+        }
     }
 
     #[test]
