@@ -148,6 +148,7 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     let mut held = Held {
         outer: inherited.outer,
         claim,
+        has_terminal: caller.has_terminal,
         ..Held::default()
     };
     if caller.has_terminal && !request.has_init {
@@ -187,6 +188,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
             let ward = Ward::Guest(child, hold);
             let held = Held {
                 outer: inherited.outer,
+                has_terminal: caller.has_terminal,
                 ..Held::default()
             };
             supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
@@ -254,6 +256,7 @@ fn become_command(
                 let ward = Ward::ChildOfInit(child, hold);
                 let held = Held {
                     outer: leash,
+                    has_terminal: caller.has_terminal,
                     ..Held::default()
                 };
                 return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);

@@ -40,6 +40,8 @@ pub struct Held {
     pub self_stops: Option<SelfStops>,
     /// The instance's name is taken as long as this is open.
     pub claim: Option<Claim>,
+    /// May there be a terminal that we share with the command?
+    pub has_terminal: bool,
 }
 
 /// Waits for the command, and passes on every signal that comes meanwhile.
@@ -148,7 +150,7 @@ impl Supervisor<'_> {
             outer.report(self.renounced, Report::Ended(ending));
         }
         // What a shell inside had put in the foreground has ended as well.
-        if let Some(terminal) = Terminal::open(self.renounced) {
+        if let Some(terminal) = self.terminal() {
             terminal.claim();
         }
         Ok(ending)
@@ -231,7 +233,7 @@ impl Supervisor<'_> {
         let is_for_terminal = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
         if is_for_terminal
             && self.shares_group()
-            && Terminal::open(self.renounced).is_some_and(|terminal| terminal.claim())
+            && self.terminal().is_some_and(|terminal| terminal.claim())
         {
             return terminal::continue_group(self.renounced);
         }
@@ -251,7 +253,7 @@ impl Supervisor<'_> {
             let _ = self.child.send(self.renounced, libc::SIGCONT);
             self.child.was_continued(self.renounced)?;
         }
-        if let (Some(terminal), Ok(group)) = (Terminal::open(self.renounced), self.child.group()) {
+        if let (Some(terminal), Ok(group)) = (self.terminal(), self.child.group()) {
             terminal.pass_to(group);
         }
         Ok(())
@@ -354,6 +356,11 @@ impl Supervisor<'_> {
             let depth = self.procfs.depth_below(self.renounced, &sender);
             depth.is_some_and(|depth| depth > 0)
         })
+    }
+
+    fn terminal(&self) -> Option<Terminal> {
+        let has_terminal = self.held.has_terminal;
+        has_terminal.then(|| Terminal::open(self.renounced))?
     }
 
     /// Is the command in our process group, as it was in the beginning?
