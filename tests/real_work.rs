@@ -539,14 +539,15 @@ fn sources_are_cloned_archived_built_and_compared() {
 }
 
 /// What each example of the README prints: these lines, in this order, and perhaps others.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("Wrap a compiler", "cc -O2 -o hello hello.c\nhello\n"),
     ("Wrap a compiler", ""),
     ("Run a script that you do not trust", "hello.c\n"),
     ("Use another system", "bin\ndev\nproc\ntmp\nLinux\n"),
     ("Nest it", "pid 1 of /proc/1\n"),
     ("Pass things in", "C none\nA\nB\n"),
-    ("Name it, and see what runs", ""),
+    ("Name it, see what runs, and go there", "pid 1 is sleep\n"),
+    ("Leave pid 1 to selfdock", "status 137\n"),
 ];
 
 #[test]
