@@ -128,6 +128,8 @@ impl Supervisor<'_> {
                 Some(Change::Stopped(signal)) => {
                     let signal = self.stopped_by.take().unwrap_or(signal);
                     self.stop(signal)?;
+                    // Signals were taken there, SIGCHLD perhaps among them: ask anew.
+                    continue;
                 }
                 Some(Change::Continued) | None => {}
             }
