@@ -157,8 +157,8 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
-            let ward = Ward::Pid1(child, hold);
-            supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
+            supervise(&renounced, (child, hold), Ward::Pid1, held, &procfs)
+                .map_err(Error::Supervise)
         }
         Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
@@ -185,13 +185,13 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
     match process::split(privilege) {
         Ok(Side::Supervisor(child, hold, renounced)) => {
             drop((own, target));
-            let ward = Ward::Guest(child, hold);
             let held = Held {
                 outer: inherited.outer,
                 has_terminal: caller.has_terminal,
                 ..Held::default()
             };
-            supervise(&renounced, ward, held, &procfs).map_err(Error::Supervise)
+            supervise(&renounced, (child, hold), Ward::Guest, held, &procfs)
+                .map_err(Error::Supervise)
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
@@ -253,13 +253,13 @@ fn become_command(
     if request.has_init {
         match process::split_from_init(&renounced)? {
             InitSide::Init(child, hold) => {
-                let ward = Ward::ChildOfInit(child, hold);
                 let held = Held {
                     outer: leash,
                     has_terminal: caller.has_terminal,
                     ..Held::default()
                 };
-                return supervise(&renounced, ward, held, procfs).map_err(Error::Supervise);
+                return supervise(&renounced, (child, hold), Ward::ChildOfInit, held, procfs)
+                    .map_err(Error::Supervise);
             }
             InitSide::Command(inner) => {
                 inner.wait_for_release().map_err(Error::Released)?;

@@ -21,14 +21,14 @@ use crate::sys::signal::{self, Arrival, Arrivals, Sender};
 use crate::sys::terminal::{self, Terminal};
 
 /// What the process is that is waited for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ward {
     /// Pid 1 of a new pid namespace, which the kernel spares most signals.
-    Pid1(Process, Hold),
+    Pid1,
     /// The command of pid 1, which is this process and inherits every orphan.
-    ChildOfInit(Process, Hold),
+    ChildOfInit,
     /// Another process of a pid namespace that was entered.
-    Guest(Process, Hold),
+    Guest,
 }
 
 /// What else the one who waits has in hand.
@@ -50,23 +50,16 @@ pub struct Held {
 /// when the command closes it, and there is nothing left to say here.
 pub fn supervise(
     renounced: &Renounced,
+    (child, hold): (Process, Hold),
     ward: Ward,
     held: Held,
     procfs: &Procfs,
 ) -> Result<Ending, Errno> {
-    let (is_pid1, is_init) = match ward {
-        Ward::Pid1(..) => (true, false),
-        Ward::ChildOfInit(..) => (false, true),
-        Ward::Guest(..) => (false, false),
-    };
-    let (Ward::Pid1(child, hold) | Ward::ChildOfInit(child, hold) | Ward::Guest(child, hold)) =
-        ward;
     let mut supervisor = Supervisor {
         renounced,
         procfs,
         arrivals: Arrivals::listen()?,
-        is_pid1,
-        is_init,
+        ward,
         child,
         hold: Some(hold),
         held,
@@ -83,11 +76,8 @@ struct Supervisor<'a> {
     renounced: &'a Renounced,
     procfs: &'a Procfs,
     arrivals: Arrivals,
-    /// Is the child pid 1?
-    is_pid1: bool,
-    /// Is it this process, and the child an ordinary one?
-    is_init: bool,
     child: Process,
+    ward: Ward,
     /// As long as there is selfdock at the other end.
     hold: Option<Hold>,
     held: Held,
@@ -133,7 +123,7 @@ impl Supervisor<'_> {
                 }
                 Some(Change::Continued) | None => {}
             }
-            if self.is_init {
+            if self.is_init() {
                 reap_orphans(self.renounced, &self.child)?;
             }
             if self.await_news()? {
@@ -148,7 +138,7 @@ impl Supervisor<'_> {
     fn finish(&mut self, ending: Ending) -> Result<Ending, Errno> {
         self.hear_reports()?;
         let ending = self.fate.unwrap_or(ending);
-        if let (true, Some(outer)) = (self.is_init, &self.held.outer) {
+        if let (true, Some(outer)) = (self.is_init(), &self.held.outer) {
             outer.report(self.renounced, Report::Ended(ending));
         }
         // What a shell inside had put in the foreground has ended as well.
@@ -296,7 +286,7 @@ impl Supervisor<'_> {
     }
 
     fn hearing(&self, signal: libc::c_int) -> Hearing {
-        if self.is_pid1 && (stops(signal) || terminates(signal)) {
+        if self.ward == Ward::Pid1 && (stops(signal) || terminates(signal)) {
             hearing(self.renounced, self.procfs, &self.child, signal)
         } else {
             Hearing::Hears
@@ -351,13 +341,18 @@ impl Supervisor<'_> {
     /// What runs inside has no number for us outside, and no other way to reach us. As pid 1 we can
     /// be reached by number, but who would, of those in our group?
     fn is_group_mate(&self, sender: Pid) -> bool {
-        if self.is_init {
+        if self.is_init() {
             return getpgid(Some(sender)) == Ok(getpgrp());
         }
         Process::open(sender).is_ok_and(|sender| {
             let depth = self.procfs.depth_below(self.renounced, &sender);
             depth.is_some_and(|depth| depth > 0)
         })
+    }
+
+    /// Is this process pid 1, and the command an ordinary one?
+    fn is_init(&self) -> bool {
+        self.ward == Ward::ChildOfInit
     }
 
     fn terminal(&self) -> Option<Terminal> {
