@@ -58,9 +58,9 @@ pub enum Reason {
     /// setns(2): the caller may not trace any process of it.
     #[error("none of its processes may be traced")]
     Untraceable,
-    /// Its mount namespace belongs to another user namespace than ours.
-    #[error("its mounts are those of another user namespace")]
-    ForeignMounts,
+    /// Its mount or pid namespace belongs to another user namespace than ours.
+    #[error("it is of another user namespace")]
+    ForeignUsers,
     /// A mount namespace whose root is not the process's: it was started in a chroot.
     #[error("it was started in a chroot")]
     Chroot,
@@ -113,6 +113,7 @@ impl Target {
     pub fn find(shelved: &Shelved, procfs: &Procfs, word: &OsStr) -> Result<Self, Reason> {
         let listing = Listing::read(procfs)?;
         let pid1 = match listing.find(word) {
+            Ok(instance) if instance.uid != getuid().as_raw() => return Err(Reason::OtherUsers),
             Ok(instance) => instance.pid,
             Err(FindError::Several) => return Err(Reason::Several),
             Err(FindError::None) => return Err(explain_absence(procfs, word)),
@@ -162,9 +163,9 @@ impl Target {
         let raised = shelved.raise_to_enter()?;
         process::join_mount_namespace(&raised, &self.process).map_err(failed("setns"))?;
         drop(raised);
-        match procfs.owns_mount_namespace() {
+        match procfs.owns_namespaces() {
             Ok(true) => {}
-            Ok(false) | Err(Errno::EPERM) => return Err(Reason::ForeignMounts),
+            Ok(false) | Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
             Err(errno) => return Err(failed("ioctl")(errno)),
         }
         self.check_mounts(shelved, &own, procfs)?;

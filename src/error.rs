@@ -82,7 +82,7 @@ pub enum Error {
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// read(2), poll(2) on the pipe that the supervisor holds.
+    /// read(2), poll(2) on the socket that leads to the supervisor.
     #[error("cannot wait for the supervisor: {}", .0.desc())]
     Released(Errno),
     /// waitid(2), signalfd(2), close_range(2).

@@ -4,7 +4,10 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::procinfo::field;
+use nix::libc;
+use nix::poll::PollTimeout;
+
+use crate::procinfo::{Status, field};
 use crate::sys::privilege::Renounced;
 use crate::sys::process::Process;
 use crate::sys::procfs::Procfs;
@@ -14,10 +17,12 @@ use crate::sys::procfs::Procfs;
 pub enum Hearing {
     /// It is dropped: the process neither catches it, nor ignores nor blocks it itself.
     Deaf,
-    /// It is the process's own to deal with; or nothing can be found out.
+    /// It is the process's own to deal with.
     Hears,
     /// It waits until it is unblocked, and is dropped then, or taken by sigwaitinfo(2) and its like.
     Blocked,
+    /// The process cannot be seen.
+    Unknown,
 }
 
 /// How long it is waited between two looks.
@@ -34,15 +39,12 @@ const MOMENT: u64 = 100_000;
 /// waits for reads as not blocked, also when it has just been woken and has not run since. So only a
 /// process that sleeps, and not in such a place, is known at one look; others are looked at again.
 /// Source: `do_sigtimedwait()` in Linux `kernel/signal.c`.
-pub fn hearing(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> Hearing {
-    let Some(pid) = procfs.pid_of(process) else {
-        return Hearing::Hears;
-    };
+pub fn hearing(renounced: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> Hearing {
     let mut before = None;
     let mut is_blocked = true;
     for count in 1..=LOOKS {
-        let Some(look) = Look::at(procfs, pid, signal) else {
-            return Hearing::Hears;
+        let Some(look) = Look::at(renounced, procfs, process, signal) else {
+            return Hearing::Unknown;
         };
         if look.is_certain {
             return look.hearing;
@@ -51,7 +53,7 @@ pub fn hearing(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -
         is_blocked &= look.hearing == Hearing::Blocked;
         if look.hearing != first {
             // It changes all the time: go on until it sleeps.
-            before = Some((Hearing::Hears, look.run));
+            before = Some((Hearing::Unknown, look.run));
         } else if count >= 3 && look.run.saturating_sub(first_run) > MOMENT {
             return look.hearing;
         }
@@ -64,16 +66,95 @@ pub fn hearing(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -
     }
 }
 
-/// Is the signal still there, blocked, or has it been dropped or taken?
-pub fn is_pending(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> bool {
-    let status = procfs
+/// The same at one look: of a process whose masks are not those of a moment. That is selfdock, and one
+/// that is in a call that is not sigwaitinfo(2).
+pub fn hearing_at_once(
+    renounced: &Renounced,
+    procfs: &Procfs,
+    process: &Process,
+    signal: i32,
+) -> Hearing {
+    let look = Look::at(renounced, procfs, process, signal);
+    look.map_or(Hearing::Unknown, |look| look.hearing)
+}
+
+/// Is it the child of a selfdock that waits for it, as far as the caller's own word is good?
+pub fn has_supervisor(_: &Renounced, procfs: &Procfs, process: &Process) -> bool {
+    let status = |pid| procfs.read_of(pid, "status");
+    let parent = procfs
         .pid_of(process)
-        .and_then(|pid| procfs.read_of(pid, "status"));
-    status.is_some_and(|status| {
-        ["SigPnd:", "ShdPnd:"]
-            .iter()
-            .any(|name| is_in_mask(&status, name, signal))
+        .and_then(status)
+        .and_then(|text| status(Status::parse(&text)?.parent));
+    parent.is_some_and(|text| {
+        let is_blocked = |signal| is_in_mask(&text, "SigBlk:", signal);
+        let is_bound = Status::parse(&text).is_some_and(|status| status.has_no_new_privs);
+        is_bound && is_blocked(libc::SIGCHLD) && is_blocked(libc::SIGTSTP)
     })
+}
+
+/// Is the signal still there, blocked, or has it been dropped or taken?
+fn is_pending(procfs: &Procfs, process: &Process, signal: i32) -> bool {
+    let pid = procfs.pid_of(process);
+    let status = pid.and_then(|pid| procfs.read_of(pid, "status"));
+    status.is_some_and(|status| {
+        let is_in = |name| is_in_mask(&status, name, signal);
+        is_in("SigPnd:") || is_in("ShdPnd:")
+    })
+}
+
+/// Signals of which it is not known what becomes of them: the command had them blocked when they came,
+/// or could not be seen. The kernel tells nobody, so it is looked at ever less often; a shell blocks
+/// them for a moment only.
+#[derive(Debug, Default)]
+pub struct Postponed {
+    signals: Vec<i32>,
+    patience: u16,
+}
+
+impl Postponed {
+    /// One more.
+    pub fn add(&mut self, signal: i32) {
+        if !self.signals.contains(&signal) {
+            self.signals.push(signal);
+        }
+        self.patience = 0;
+    }
+
+    /// Forgets all: it is known now.
+    pub fn clear(&mut self) {
+        self.signals.clear();
+    }
+
+    /// When to look again, in milliseconds: 4, then twice as many, up to a second.
+    pub fn next_look(&mut self) -> PollTimeout {
+        if self.signals.is_empty() {
+            return PollTimeout::NONE;
+        }
+        self.patience = (self.patience * 2).clamp(4, 1024);
+        self.patience.into()
+    }
+
+    /// Those that were dropped when they were unblocked. What was taken is forgotten; who takes a
+    /// signal by signalfd(2) or sigwait(3) and then unblocks it at once looks as if it was dropped.
+    pub fn take_dropped(
+        &mut self,
+        renounced: &Renounced,
+        procfs: &Procfs,
+        process: &Process,
+    ) -> Vec<i32> {
+        let mut dropped = Vec::new();
+        self.signals.retain(|signal| {
+            if is_pending(procfs, process, *signal) {
+                return true;
+            }
+            let hearing = hearing(renounced, procfs, process, *signal);
+            if hearing == Hearing::Deaf {
+                dropped.push(*signal);
+            }
+            hearing == Hearing::Unknown
+        });
+        dropped
+    }
 }
 
 /// What one look at a process tells.
@@ -86,30 +167,32 @@ struct Look {
 }
 
 impl Look {
-    fn at(procfs: &Procfs, pid: u32, signal: i32) -> Option<Self> {
+    fn at(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> Option<Self> {
+        let pid = procfs.pid_of(process)?;
         let status = procfs.read_of(pid, "status")?;
+        let state = *field(&status, "State:")?.as_bytes().first()?;
         let is_in = |name| is_in_mask(&status, name, signal);
         // The kernel's function in which it sleeps, perhaps with a suffix of the compiler's.
         let place = procfs.read_of(pid, "wchan").unwrap_or_default();
-        if is_in("SigCgt:") || is_in("SigIgn:") || place.starts_with(b"do_sigtimedwait") {
-            return Some(Self {
-                hearing: Hearing::Hears,
-                is_certain: true,
-                run: 0,
-            });
-        }
-        let hearing = if is_in("SigBlk:") {
+        let waits = place.starts_with(b"do_sigtimedwait");
+        // Of one that has ended the masks are empty, but it is deaf to nothing any more.
+        let is_dead = matches!(state, b'Z' | b'X');
+        let hearing = if is_in("SigCgt:") || is_in("SigIgn:") || waits || is_dead {
+            Hearing::Hears
+        } else if is_in("SigBlk:") {
             Hearing::Blocked
         } else {
             Hearing::Deaf
         };
-        // `D` is the sleep of vfork(2), where all is blocked.
-        let is_asleep = field(&status, "State:")?.starts_with('S');
+        let is_certain = hearing == Hearing::Hears
+            || state == b'T'
+            // Not `D`, which is the sleep of vfork(2), where all is blocked.
+            || state == b'S' && !matches!(place.as_slice(), b"" | b"0");
         let run = procfs.read_of(pid, "schedstat").unwrap_or_default();
         let run = str::from_utf8(&run).ok()?.split(' ').next()?.parse();
         Some(Self {
             hearing,
-            is_certain: is_asleep && !matches!(place.as_slice(), b"" | b"0"),
+            is_certain,
             run: run.unwrap_or(0),
         })
     }

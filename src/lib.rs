@@ -18,6 +18,7 @@ pub mod caller;
 pub mod cli;
 pub mod command;
 pub mod covers;
+pub mod delivery;
 pub mod enter;
 pub mod environment;
 pub mod error;

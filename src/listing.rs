@@ -74,6 +74,8 @@ pub struct Instance {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
     instances: Vec<Instance>,
+    /// Who has asked.
+    viewer: u32,
     /// Are they those of all users?
     pub is_of_all: bool,
 }
@@ -101,10 +103,10 @@ impl Listing {
         for instance in &mut instances {
             instance.outer = scan.outer(instance, &levels);
         }
-        let is_of_all = scan.sees_all();
         Ok(Self {
             instances,
-            is_of_all,
+            viewer: scan.viewer,
+            is_of_all: scan.sees_all(),
         })
     }
 
@@ -124,7 +126,12 @@ impl Listing {
     /// The one that is meant by a pid, its own or else its supervisor's, or by a name.
     pub fn find(&self, word: &OsStr) -> Result<&Instance, FindError> {
         if let Ok(name) = InstanceName::new(word) {
-            return self.only(|instance| instance.name.as_ref() == Some(&name));
+            let is_meant = |instance: &Instance| instance.name.as_ref() == Some(&name);
+            // Root's own before those of users, who may choose any name.
+            return match self.only(|instance| is_meant(instance) && instance.uid == self.viewer) {
+                Err(FindError::None) => self.only(is_meant),
+                own => own,
+            };
         }
         let digits = word.as_bytes();
         if !digits.iter().all(u8::is_ascii_digit) {
@@ -265,6 +272,7 @@ mod tests {
                 instance(31, 30, 9, "both"),
                 instance(41, 40, 9, ""),
             ],
+            viewer: 7,
             is_of_all: true,
         };
         for (word, expected) in [

@@ -13,6 +13,8 @@ pub struct Status {
     pub parent: u32,
     /// Its number in each pid namespace, from the one of this /proc to its own.
     pub pids: Vec<u32>,
+    /// Its process group, in the numbers of this /proc.
+    pub group: u32,
     /// Will it never gain privilege by an exec?
     pub has_no_new_privs: bool,
     /// Has it ended, and waits only for its parent to notice?
@@ -26,6 +28,7 @@ impl Status {
             uid: numbers(field(text, "Uid:")?)?.first().copied()?,
             parent: field(text, "PPid:")?.parse().ok()?,
             pids: numbers(field(text, "NSpid:")?)?,
+            group: numbers(field(text, "NSpgid:")?)?.first().copied()?,
             has_no_new_privs: field(text, "NoNewPrivs:")? == "1",
             is_dead: field(text, "State:")?.starts_with(['Z', 'X']),
         })
@@ -87,7 +90,7 @@ mod tests {
 
     const STATUS: &str = "Name:\tUid:\\n0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\n\
         Ngid:\t0\nPid:\t17\nPPid:\t16\nUid:\t1000\t1001\t1002\t1003\nNStgid:\t17\t2\t1\n\
-        NSpid:\t17\t2\t1\nNoNewPrivs:\t1\n";
+        NSpid:\t17\t2\t1\nNSpgid:\t15\t0\t0\nNoNewPrivs:\t1\n";
 
     #[test]
     fn a_status_is_understood() {
@@ -96,6 +99,7 @@ mod tests {
             uid: 1000,
             parent: 16,
             pids: vec![17, 2, 1],
+            group: 15,
             has_no_new_privs: true,
             is_dead: false,
         };
@@ -104,7 +108,14 @@ mod tests {
         assert!(Status::parse(dead.as_bytes()).unwrap().is_dead);
         let other = STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0");
         assert!(!Status::parse(other.as_bytes()).unwrap().has_no_new_privs);
-        for line in ["Uid:", "PPid:", "NSpid:", "NoNewPrivs:", "State:"] {
+        for line in [
+            "Uid:",
+            "PPid:",
+            "NSpid:",
+            "NSpgid:",
+            "NoNewPrivs:",
+            "State:",
+        ] {
             let without = STATUS.replace(&format!("\n{line}"), "\nX:");
             assert_eq!(Status::parse(without.as_bytes()), None, "{line}");
         }

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::unistd::getpid;
 
-use crate::hearing::{Hearing, hearing, is_pending};
+use crate::delivery::{Way, shares_group, stops, terminates, way_of};
+use crate::hearing::{Hearing, Postponed, has_supervisor, hearing, hearing_at_once};
 use crate::name::Claim;
 use crate::sys::descriptor;
 use crate::sys::leash::{Hold, Leash, Report};
@@ -65,9 +66,15 @@ pub fn supervise(
         held,
         postponed: Postponed::default(),
         stopped_by: None,
+        asked_to_stop: None,
+        waits_for_terminal: false,
+        is_selfdock: false,
         fate: None,
     };
     supervisor.close_the_rest()?;
+    if let Some(outer) = &supervisor.held.outer {
+        outer.report(renounced, Report::Listens);
+    }
     supervisor.release()?;
     supervisor.wait()
 }
@@ -84,6 +91,12 @@ struct Supervisor<'a> {
     postponed: Postponed,
     /// What would have stopped the command, were it not pid 1.
     stopped_by: Option<libc::c_int>,
+    /// The same of a pid 1 further inside, of which a nested selfdock will tell.
+    asked_to_stop: Option<libc::c_int>,
+    /// Did the kernel say that somebody in our group wants the terminal?
+    waits_for_terminal: bool,
+    /// Is the command itself selfdock, and takes every signal?
+    is_selfdock: bool,
     /// How the command ended, whatever became of its process.
     fate: Option<Ending>,
 }
@@ -131,14 +144,14 @@ impl Supervisor<'_> {
             }
             self.hear_reports()?;
             self.take_signals()?;
-            self.see_to_postponed();
+            self.make_up_for_dropped();
         }
     }
 
     fn finish(&mut self, ending: Ending) -> Result<Ending, Errno> {
         self.hear_reports()?;
         let ending = self.fate.unwrap_or(ending);
-        if let (true, Some(outer)) = (self.is_init(), &self.held.outer) {
+        if let Some(outer) = &self.held.outer {
             outer.report(self.renounced, Report::Ended(ending));
         }
         // What a shell inside had put in the foreground has ended as well.
@@ -168,21 +181,30 @@ impl Supervisor<'_> {
         Ok(sources.get(others).and_then(PollFd::any) == Some(true))
     }
 
-    /// Stops a pid 1 that stops itself, if it does not catch the signal, ignore or block it.
+    /// Stops a pid 1 that stops itself, if it does not catch the signal, ignore or block it: our own
+    /// child, or that of a selfdock inside, which sees it stop and stops as well.
     fn decide_self_stop(&mut self) {
         let Some(stops) = &self.held.self_stops else {
             return;
         };
-        let Some(call) = stops.next(self.renounced) else {
+        let Some(call) = stops.next(self.renounced, self.procfs) else {
             return;
         };
         let stopped = call.process.as_ref().filter(|process| {
             self.procfs.is_pid_1(self.renounced, process)
-                && hearing(self.renounced, self.procfs, process, call.signal) == Hearing::Deaf
+                && (process.is_same(&self.child)
+                    || has_supervisor(self.renounced, self.procfs, process))
+                && hearing_at_once(self.renounced, self.procfs, process, call.signal)
+                    == Hearing::Deaf
                 && process.send(self.renounced, libc::SIGSTOP).is_ok()
         });
-        if stopped.is_some() {
-            self.stopped_by = Some(call.signal);
+        if let Some(process) = stopped {
+            let asked = if process.is_same(&self.child) {
+                &mut self.stopped_by
+            } else {
+                &mut self.asked_to_stop
+            };
+            *asked = Some(call.signal);
         }
         // The rest of its group is to get the signal as well.
         let answer = match stopped {
@@ -196,7 +218,15 @@ impl Supervisor<'_> {
     fn hear_reports(&mut self) -> Result<(), Errno> {
         while let Some(hold) = &self.hold {
             match hold.next_report() {
-                Ok(Some(Report::Stopped(signal))) => self.freeze(signal),
+                Ok(Some(Report::Listens)) => {
+                    self.is_selfdock = true;
+                    self.postponed.clear();
+                }
+                Ok(Some(Report::Stopped(signal))) => {
+                    let asked = self.asked_to_stop.take();
+                    let is_asked = signal == libc::SIGSTOP;
+                    self.freeze(asked.filter(|_| is_asked).unwrap_or(signal));
+                }
                 Ok(Some(Report::Ended(ending))) => self.fate = self.fate.or(Some(ending)),
                 Ok(None) => break,
                 Err(Errno::ENOTCONN) => self.hold = None,
@@ -222,9 +252,9 @@ impl Supervisor<'_> {
             return Ok(());
         }
         // It waits for the terminal, which was another's. But perhaps that has ended since.
-        let is_for_terminal = matches!(signal, libc::SIGTTIN | libc::SIGTTOU);
-        if is_for_terminal
-            && self.shares_group()
+        if std::mem::take(&mut self.waits_for_terminal)
+            && is_for_terminal(signal)
+            && shares_group(&self.child)
             && self.terminal().is_some_and(|terminal| terminal.claim())
         {
             return terminal::continue_group(self.renounced);
@@ -240,22 +270,25 @@ impl Supervisor<'_> {
     /// Lets the command go on, and gives it the terminal if that is ours now.
     fn go_on(&mut self) -> Result<(), Errno> {
         self.stopped_by = None;
+        self.asked_to_stop = None;
+        if let (Some(terminal), Ok(group)) = (self.terminal(), self.child.group()) {
+            terminal.pass_to(group);
+        }
         // Continued already, by what has continued the whole group.
         if !self.child.was_continued(self.renounced)? {
             let _ = self.child.send(self.renounced, libc::SIGCONT);
             self.child.was_continued(self.renounced)?;
         }
-        if let (Some(terminal), Ok(group)) = (self.terminal(), self.child.group()) {
-            terminal.pass_to(group);
-        }
         Ok(())
     }
 
-    /// Passes on the signals that have come. Was SIGCONT among them?
+    /// Passes on the signals that have come. Were we continued meanwhile?
+    ///
+    /// A stop signal tells that as well: it has taken the place of a pending SIGCONT.
     fn take_signals(&mut self) -> Result<bool, Errno> {
         let mut is_continued = false;
         while let Some(arrival) = self.arrivals.next()? {
-            is_continued |= arrival.signal == libc::SIGCONT;
+            is_continued |= arrival.signal == libc::SIGCONT || stops(arrival.signal);
             self.take(arrival)?;
         }
         Ok(is_continued)
@@ -263,7 +296,8 @@ impl Supervisor<'_> {
 
     fn take(&mut self, arrival: Arrival) -> Result<(), Errno> {
         let signal = arrival.signal;
-        let way = self.way_of(arrival);
+        let way = way_of(self.renounced, self.procfs, &self.child, arrival);
+        self.waits_for_terminal |= arrival.sender == Sender::Kernel && is_for_terminal(signal);
         if signal == libc::SIGCHLD || way == Way::NotForIt {
             return Ok(());
         }
@@ -278,7 +312,8 @@ impl Supervisor<'_> {
         }
         match hearing {
             Hearing::Deaf => self.make_up_for(signal),
-            // A nested selfdock, which has the other end of the hold, takes what it has blocked.
+            Hearing::Unknown => self.postponed.add(signal),
+            // selfdock, at the other end of the hold, takes what it has blocked.
             Hearing::Blocked if self.hold.is_none() => self.postponed.add(signal),
             Hearing::Blocked | Hearing::Hears => {}
         }
@@ -286,10 +321,27 @@ impl Supervisor<'_> {
     }
 
     fn hearing(&self, signal: libc::c_int) -> Hearing {
-        if self.ward == Ward::Pid1 && (stops(signal) || terminates(signal)) {
-            hearing(self.renounced, self.procfs, &self.child, signal)
-        } else {
+        let (renounced, procfs, child) = (self.renounced, self.procfs, &self.child);
+        if self.ward != Ward::Pid1 || self.is_selfdock || !(stops(signal) || terminates(signal)) {
             Hearing::Hears
+        } else if self.hold.is_some() {
+            // Still selfdock, or selfdock again and about to listen.
+            hearing_at_once(renounced, procfs, child, signal)
+        } else {
+            hearing(renounced, procfs, child, signal)
+        }
+    }
+
+    /// What was blocked when it came, or went to a process that could not be seen.
+    fn make_up_for_dropped(&mut self) {
+        // Before the command's own exec there is nothing to see.
+        if self.hold.is_some() {
+            return;
+        }
+        let (renounced, procfs) = (self.renounced, self.procfs);
+        let dropped = self.postponed.take_dropped(renounced, procfs, &self.child);
+        for signal in dropped {
+            self.make_up_for(signal);
         }
     }
 
@@ -299,55 +351,10 @@ impl Supervisor<'_> {
         if stops(signal) {
             self.freeze(signal);
         } else {
-            let _ = self.child.send(self.renounced, libc::SIGKILL);
-            self.fate = self.fate.or(Some(Ending::Signaled(signal)));
+            // Not if the command, which was root's, has become another user's.
+            let is_killed = self.child.send(self.renounced, libc::SIGKILL).is_ok();
+            self.fate = self.fate.or(is_killed.then_some(Ending::Signaled(signal)));
         }
-    }
-
-    /// Of those signals that were blocked: has one been dropped when it was unblocked?
-    ///
-    /// Who takes one by signalfd(2) or sigwait(3) and then unblocks it at once looks the same.
-    fn see_to_postponed(&mut self) {
-        for signal in std::mem::take(&mut self.postponed.signals) {
-            if is_pending(self.renounced, self.procfs, &self.child, signal) {
-                self.postponed.signals.push(signal);
-            } else if self.hearing(signal) == Hearing::Deaf {
-                self.make_up_for(signal);
-            }
-        }
-    }
-
-    fn way_of(&self, arrival: Arrival) -> Way {
-        let is_for_group = match arrival.sender {
-            Sender::Kernel => is_of_terminals(arrival.signal),
-            Sender::Process(pid) => self.is_group_mate(pid),
-            Sender::Unknown => false,
-        };
-        let is_leader = || getsid(None) == Ok(getpid());
-        if !is_for_group {
-            Way::Forward
-        } else if self.shares_group() {
-            Way::Delivered
-        } else if arrival.signal == libc::SIGHUP && is_leader() {
-            // Meant for the leader of the session, which would be the command.
-            Way::Forward
-        } else {
-            Way::NotForIt
-        }
-    }
-
-    /// Has it sent to its whole process group, which we are in as well?
-    ///
-    /// What runs inside has no number for us outside, and no other way to reach us. As pid 1 we can
-    /// be reached by number, but who would, of those in our group?
-    fn is_group_mate(&self, sender: Pid) -> bool {
-        if self.is_init() {
-            return getpgid(Some(sender)) == Ok(getpgrp());
-        }
-        Process::open(sender).is_ok_and(|sender| {
-            let depth = self.procfs.depth_below(self.renounced, &sender);
-            depth.is_some_and(|depth| depth > 0)
-        })
     }
 
     /// Is this process pid 1, and the command an ordinary one?
@@ -359,69 +366,9 @@ impl Supervisor<'_> {
         let has_terminal = self.held.has_terminal;
         has_terminal.then(|| Terminal::open(self.renounced))?
     }
-
-    /// Is the command in our process group, as it was in the beginning?
-    fn shares_group(&self) -> bool {
-        self.child.group() == Ok(getpgrp())
-    }
 }
 
-/// Signals that the command had blocked when they came. Of what becomes of them the kernel tells
-/// nobody, so they are looked at ever less often; a shell blocks them for a moment only.
-#[derive(Debug, Default)]
-struct Postponed {
-    signals: Vec<libc::c_int>,
-    patience: u16,
-}
-
-impl Postponed {
-    fn add(&mut self, signal: libc::c_int) {
-        if !self.signals.contains(&signal) {
-            self.signals.push(signal);
-        }
-        self.patience = 0;
-    }
-
-    /// In how many milliseconds: 4, then twice as many, up to a second.
-    fn next_look(&mut self) -> PollTimeout {
-        if self.signals.is_empty() {
-            return PollTimeout::NONE;
-        }
-        self.patience = (self.patience * 2).clamp(4, 1024);
-        self.patience.into()
-    }
-}
-
-/// How a signal gets to the command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// We send it.
-    Forward,
-    /// It was sent to the process group that the command is in as well.
-    Delivered,
-    /// It was sent to a process group that the command is not in any more.
-    NotForIt,
-}
-
-/// Is it one that a terminal sends, to its whole foreground group?
-fn is_of_terminals(signal: libc::c_int) -> bool {
-    stops(signal)
-        || matches!(
-            signal,
-            libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGCONT | libc::SIGWINCH
-        )
-}
-
-/// Does it stop a process that does not care? See signal(7).
-fn stops(signal: libc::c_int) -> bool {
-    matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
-}
-
-/// Does it end a process that does not care? See signal(7).
-fn terminates(signal: libc::c_int) -> bool {
-    let is_harmless = matches!(
-        signal,
-        libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH
-    );
-    !is_harmless && !stops(signal)
+/// Does the kernel send it to who uses the terminal in the background?
+fn is_for_terminal(signal: libc::c_int) -> bool {
+    matches!(signal, libc::SIGTTIN | libc::SIGTTOU)
 }

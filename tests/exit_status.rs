@@ -513,9 +513,9 @@ fn a_shell_sees_the_same_status_with_and_without_selfdock() {
     assert_eq!(status("\"$0\" run \"$0\" run"), "139\n");
 }
 
-/// An inner selfdock is pid 1 itself, which no signal of its own kills.
+/// An inner selfdock is pid 1 itself, which no signal of its own kills: so it tells the outer one.
 #[test]
-fn a_nested_selfdock_exits_with_128_and_the_signal() {
+fn the_outermost_selfdock_dies_of_the_signal_of_the_innermost_command() {
     let host = Host::new();
     let faults = host.compile("faults", FAULTS);
     let faults = faults.to_str().unwrap();
@@ -525,7 +525,7 @@ fn a_nested_selfdock_exits_with_128_and_the_signal() {
         let selfdocks = [program, "run"].repeat(levels - 1);
         let words = ["run"].iter().chain(&selfdocks).copied();
         let run = host.run(words.clone().chain([faults, "SEGV"]));
-        assert_ended(&run, 128 + Signal::SIGSEGV as i32);
+        assert_ended(&run, -(Signal::SIGSEGV as i32));
         assert!(run.stderr.is_empty(), "{}", text(&run));
 
         let mut selfdock = host.selfdock();
@@ -537,8 +537,32 @@ fn a_nested_selfdock_exits_with_128_and_the_signal() {
         let supervisor_id = Pid::from_raw(supervisor.id().cast_signed());
         kill(supervisor_id, Signal::SIGTERM).unwrap();
         let ended = supervisor.wait().unwrap();
-        assert_eq!(ended.code(), Some(128 + Signal::SIGTERM as i32), "{ended}");
+        assert_eq!(ended.signal(), Some(Signal::SIGTERM as i32), "{ended}");
     }
+}
+
+/// As pid 1 of a namespace that no selfdock has made there is nobody to tell.
+#[test]
+fn as_pid_1_of_another_namespace_selfdock_exits_with_128_and_the_signal() {
+    let host = Host::new();
+    let faults = host.compile("faults", FAULTS);
+    let uid = host.uid().to_string();
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "setpriv",
+        "--reuid",
+        &uid,
+    ]);
+    unshare.args(["--regid", &uid, "--clear-groups", "--"]);
+    let run = unshare
+        .arg(host.program())
+        .args(["run", faults.to_str().unwrap(), "SEGV"])
+        .output()
+        .unwrap();
+    assert_ended(&run, 128 + Signal::SIGSEGV as i32);
 }
 
 /// The command may leave one, that is its own business; selfdock, which only repeats its death,

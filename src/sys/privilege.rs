@@ -136,7 +136,7 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> PrivilegeError {
     move |errno| PrivilegeError::Kernel { call, errno }
 }
 
-/// Privilege at rest: every id is the caller's, one capability is permitted, none is effective.
+/// Privilege at rest: every id is the caller's, a few capabilities are permitted, none is effective.
 ///
 /// The kernel answers this process as it answers the caller. Not Clone, not Send, made once.
 #[derive(Debug)]
@@ -165,10 +165,10 @@ impl Shelved {
     /// Shelves what the entry point kept: see `sys/entry.rs`.
     ///
     /// Whatever the outcome, none is effective, and none is left but CAP_SYS_ADMIN, CAP_SETPCAP and,
-    /// until it is known what shall be done, CAP_SYS_CHROOT; for root also those that the command will have, so that its exec gains nothing. Dumpable
-    /// goes off after the last change of the ids, which sets it anew (`commit_creds()` in Linux
-    /// `kernel/cred.c`); from then on no other process of the caller's may trace this one, nor look
-    /// at its descriptors.
+    /// until it is known what shall be done, CAP_SYS_CHROOT; for root also those that the command will
+    /// have, so that its exec gains nothing. Dumpable goes off after the last change of the ids, which
+    /// sets it anew (`commit_creds()` in Linux `kernel/cred.c`); from then on no other process of the
+    /// caller's may trace this one, nor look at its descriptors.
     pub fn acquire() -> Result<Self, PrivilegeError> {
         static HELD: AtomicBool = AtomicBool::new(false);
         if HELD.swap(true, Ordering::Relaxed) {
@@ -223,7 +223,7 @@ impl Shelved {
         Ok(())
     }
 
-    /// Makes CAP_SYS_CHROOT effective as well. `Missing` where an outer container withholds it.
+    /// Makes CAP_SYS_CHROOT effective as well. `CannotEnter` where an outer container withholds it.
     pub fn raise_to_enter(&mut self) -> Result<Raised<'_>, PrivilegeError> {
         if self.permitted & ENTER == 0 {
             return Err(PrivilegeError::CannotEnter);

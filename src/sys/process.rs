@@ -178,6 +178,11 @@ impl Process {
         new_descriptor(status).map(|pidfd| Self { pid, pidfd })
     }
 
+    /// Is it the same process? Both must be children, whose numbers stay theirs, or held else.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pid == other.pid
+    }
+
     /// Its process group, in the numbers of our namespace. Of a child only, whose number stays its
     /// own until it is waited for.
     pub fn group(&self) -> Result<Pid, Errno> {

@@ -82,10 +82,10 @@ impl Procfs {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
-    /// Does our mount namespace belong to our own user namespace?
+    /// Do our mount and pid namespaces belong to our own user namespace?
     ///
-    /// Both are asked of the kernel by descriptors. `EPERM` if the owner is further out.
-    pub fn owns_mount_namespace(&self) -> Result<bool, Errno> {
+    /// They are asked of the kernel by descriptors. `EPERM` if an owner is further out.
+    pub fn owns_namespaces(&self) -> Result<bool, Errno> {
         // As a mere place: not dumpable, we may not read it, but only search it.
         let dir = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // Magic links of our own process, which `lookup` would refuse to follow.
@@ -97,8 +97,14 @@ impl Procfs {
                 Mode::empty(),
             )
         };
-        let owner = owner_of_namespace(&open(c"mnt")?)?;
-        Ok(Stat::of(owner)?.is_same_file(&Stat::of(open(c"user")?)?))
+        let own = Stat::of(open(c"user")?)?;
+        for name in [c"mnt", c"pid"] {
+            let owner = owner_of_namespace(&open(name)?)?;
+            if !Stat::of(owner)?.is_same_file(&own) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the root directory of a process is. `EACCES` if the caller may not trace it.
@@ -114,6 +120,15 @@ impl Procfs {
             Mode::empty(),
         )?;
         Stat::of(root)
+    }
+
+    /// The process that the thread of this number belongs to, both in the numbers of our namespace.
+    /// `None` if this procfs has others.
+    pub fn process_of_thread(&self, thread: u32) -> Option<u32> {
+        let own = self.read(c"self/status").ok()?;
+        let is_ours = field(&own, "NSpid:")?.split_whitespace().count() == 1;
+        let status = is_ours.then(|| self.read_of(thread, "status"))??;
+        field(&status, "Tgid:")?.parse().ok()
     }
 
     /// In how many pid namespaces below ours has the process a number as well? `None` if it has

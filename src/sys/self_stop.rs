@@ -16,6 +16,7 @@ use super::bpf::{self, ALLOW, ARCH, NUMBER, argument, end, go_if, load};
 use super::new_descriptor;
 use super::privilege::{Raised, Renounced};
 use super::process::Process;
+use super::procfs::Procfs;
 
 /// The listener for such calls of all those who were started after `listen`: seccomp_unotify(2).
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct SelfStops(OwnedFd);
 #[derive(Debug)]
 pub struct SelfStop {
     id: u64,
-    /// Who calls; `None` for one that has gone, and for a thread that is not its process's first.
+    /// Who calls; `None` for one that has gone, or cannot be seen.
     pub process: Option<Process>,
     /// The signal.
     pub signal: c_int,
@@ -59,7 +60,7 @@ impl SelfStops {
 
     /// The next call, to be answered whatever it is. To be asked only when there is one, or it
     /// waits; `None` if its process has gone meanwhile.
-    pub fn next(&self, _: &Renounced) -> Option<SelfStop> {
+    pub fn next(&self, _: &Renounced, procfs: &Procfs) -> Option<SelfStop> {
         let mut notice = MaybeUninit::<seccomp_notif>::zeroed();
         let (listener, request) = (self.0.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV);
         // SAFETY: the kernel wants `notice` zeroed, and writes one `seccomp_notif`.
@@ -67,7 +68,10 @@ impl SelfStops {
         Errno::result(status).ok()?;
         // SAFETY: zeroed and filled in; every field is an integer.
         let notice = unsafe { notice.assume_init() };
-        let process = Process::open(Pid::from_raw(notice.pid.cast_signed())).ok();
+        // What calls is a thread, perhaps not the first of its process.
+        let process = procfs
+            .process_of_thread(notice.pid)
+            .and_then(|pid| Process::open(Pid::from_raw(pid.cast_signed())).ok());
         let [target, second, third, ..] = notice.data.args;
         let is_tgkill = notice.data.nr == TGKILL as c_int;
         Some(SelfStop {

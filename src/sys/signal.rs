@@ -37,8 +37,13 @@ pub struct Arrival {
 pub enum Sender {
     /// The kernel: a terminal to its whole foreground group, say, or a timer.
     Kernel,
-    /// A process that has this number in our pid namespace.
-    Process(Pid),
+    /// A process that has this number: in our pid namespace, or in its own, if that is below ours.
+    Process {
+        /// The number.
+        pid: Pid,
+        /// Its real user id.
+        uid: u32,
+    },
     /// A process outside of our pid namespace, or whoever.
     Unknown,
 }
@@ -64,9 +69,10 @@ impl Arrivals {
         };
         let sender = match (info.ssi_code, info.ssi_pid.cast_signed()) {
             (libc::SI_KERNEL, _) => Sender::Kernel,
-            (libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE, pid) if pid > 0 => {
-                Sender::Process(Pid::from_raw(pid))
-            }
+            (libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE, pid) if pid > 0 => Sender::Process {
+                pid: Pid::from_raw(pid),
+                uid: info.ssi_uid,
+            },
             _ => Sender::Unknown,
         };
         let signal = info.ssi_signo.cast_signed();
