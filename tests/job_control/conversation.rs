@@ -17,10 +17,6 @@ pub const NESTED_INIT: Way = ("run, --init run", "$SD run $SD --init run");
 /// Every way inside.
 pub const WAYS: [Way; 5] = [RUN, INIT, NESTED, INIT_NESTED, NESTED_INIT];
 
-/// Those whose end by a signal the shell sees as such: what is pid 1 of an outer instance cannot
-/// die of one.
-pub const MORTAL_WAYS: [Way; 3] = [RUN, INIT, INIT_NESTED];
-
 /// bash with job control, and without what it does to lines that are typed.
 pub const BASH: &[&str] = &["bash", "--norc", "--noprofile", "--noediting", "-i"];
 /// The other shell that is everywhere.
@@ -173,7 +169,7 @@ fn without_pids(text: &str) -> String {
         let mut words: Vec<_> = line.split(' ').collect();
         let is_number = |word: &str| word.parse::<u32>().is_ok();
         if line.starts_with('[') || line.starts_with(' ') {
-            words.retain(|word| !is_number(word));
+            words.retain(|word| !word.is_empty() && !is_number(word));
         }
         match words.iter().rposition(|word| *word == "group") {
             Some(place) if line.contains("process group") => words[..=place].join(" "),

@@ -1,8 +1,7 @@
 //! Keys, and what an interactive shell does with jobs.
 
 use crate::conversation::{
-    BARE, BASH, DASH, INIT, INIT_NESTED, MORTAL_WAYS, NESTED, NESTED_INIT, RUN, Shell, WAYS, alike,
-    held,
+    BARE, BASH, DASH, INIT, INIT_NESTED, NESTED, NESTED_INIT, RUN, Shell, WAYS, alike, held,
 };
 use crate::host::Host;
 use crate::processes::{calm, states};
@@ -18,7 +17,7 @@ const READING: &str = "$W sh -c 'echo up; read line; echo got $line; exit 3'";
 fn an_interrupt_ends_what_does_not_care() {
     let host = Host::new();
     for shell in [BASH, DASH] {
-        alike(&host, shell, &MORTAL_WAYS, |shell| {
+        alike(&host, shell, &WAYS, |shell| {
             shell.run("ulimit -c 0");
             for (key, status) in [("\x03", "130\n"), ("\x1c", "131\n")] {
                 shell.run_until(SLEEPING, "up\r\n");
@@ -27,30 +26,6 @@ fn an_interrupt_ends_what_does_not_care() {
                 assert_eq!(shell.run("echo $?"), status);
             }
         });
-    }
-}
-
-/// By nature: pid 1 of an instance cannot die of a signal, and a nested selfdock is one.
-#[test]
-fn an_interrupt_ends_a_nested_instance_by_its_status() {
-    let host = Host::new();
-    let dialogue = |is_told: bool| {
-        let host = &host;
-        move |way| {
-            held(host, BASH, way, |shell| {
-                shell.run_until(SLEEPING, "up\r\n");
-                shell.calmly("\x03");
-                // bash ends the line if a signal ended the command.
-                assert_eq!(shell.prompted(), if is_told { "^C\n" } else { "^C" });
-                assert_eq!(shell.run("echo $?"), "130\n");
-            });
-        }
-    };
-    for way in [BARE, RUN, INIT, INIT_NESTED] {
-        dialogue(true)(way);
-    }
-    for way in [NESTED, NESTED_INIT] {
-        dialogue(false)(way);
     }
 }
 
@@ -78,8 +53,9 @@ fn an_interrupt_that_is_ignored_does_nothing() {
             "(trap '' INT QUIT; exec $W sh -c 'echo up; read line; echo got $line')",
             "up\r\n",
         );
-        for key in ["\x03", "\x1c"] {
+        for (key, echo) in [("\x03", "^C"), ("\x1c", "^\\")] {
             shell.calmly(key);
+            shell.until(echo);
         }
         shell.calmly("text\n");
         assert!(shell.prompted().contains("got text\n"));
@@ -89,7 +65,7 @@ fn an_interrupt_that_is_ignored_does_nothing() {
 #[test]
 fn an_interrupt_ends_a_pipeline() {
     let host = Host::new();
-    alike(&host, BASH, &MORTAL_WAYS, |shell| {
+    alike(&host, BASH, &WAYS, |shell| {
         shell.run_until("$W sh -c 'echo up >&2; exec sleep 60' | cat", "up\r\n");
         shell.calmly("\x03");
         shell.prompted();
@@ -128,7 +104,7 @@ fn an_interrupt_ends_a_pipeline_that_is_busy() {
 #[test]
 fn a_script_ends_with_its_command_on_an_interrupt() {
     let host = Host::new();
-    alike(&host, BASH, &MORTAL_WAYS, |shell| {
+    alike(&host, BASH, &WAYS, |shell| {
         for outer in ["bash", "dash"] {
             let line = format!("{outer} -c \"$W sh -c 'echo up; exec sleep 60'; echo after\"");
             shell.run_until(&line, "up\r\n");
@@ -149,7 +125,7 @@ fn a_script_ends_with_its_command_on_an_interrupt() {
 #[test]
 fn a_loop_ends_on_an_interrupt() {
     let host = Host::new();
-    alike(&host, BASH, &MORTAL_WAYS, |shell| {
+    alike(&host, BASH, &WAYS, |shell| {
         shell.run_until(
             "while :; do $W sh -c 'echo up; exec sleep 60'; done",
             "up\r\n",
@@ -166,7 +142,7 @@ fn make_tells_of_an_interrupt_and_deletes_the_target() {
     let dir = host.caller_dir("make");
     let recipe = "target:\n\techo half >target; $$W sh -c 'echo up; exec sleep 60'\n";
     host.caller_file("make/Makefile", 0o644, recipe);
-    alike(&host, BASH, &MORTAL_WAYS, |shell| {
+    alike(&host, BASH, &WAYS, |shell| {
         shell.run(&format!("cd {}", dir.display()));
         shell.run_until("make", "\nup\r\n");
         assert!(dir.join("target").exists());
@@ -195,7 +171,7 @@ fn stopping_and_going_on_is_as_bare() {
             shell.run_until(READING, "up\r\n");
             shell.calmly("\x1a");
             let printed = shell.prompted();
-            assert!(printed.contains("Stopped   "), "{printed}");
+            assert!(printed.contains("Stopped"), "{printed}");
             assert_eq!(shell.run("echo $?"), "148\n");
             shell.run("jobs");
             shell.foreground();
@@ -214,7 +190,7 @@ fn stopping_and_going_on_is_as_bare() {
 fn a_stopped_job_goes_on_in_the_background() {
     let host = Host::new();
     for shell in [BASH, DASH] {
-        alike(&host, shell, &MORTAL_WAYS, |shell| {
+        alike(&host, shell, &WAYS, |shell| {
             shell.run_until(SLEEPING, "up\r\n");
             shell.calmly("\x1a");
             shell.prompted();
@@ -236,7 +212,7 @@ fn a_stopped_job_goes_on_in_the_background() {
 fn a_stopped_job_can_be_ended() {
     let host = Host::new();
     for kill in ["kill", "kill -9", "kill -HUP"] {
-        alike(&host, BASH, &MORTAL_WAYS, |shell| {
+        alike(&host, BASH, &WAYS, |shell| {
             shell.run_until(SLEEPING, "up\r\n");
             shell.calmly("\x1a");
             shell.prompted();
@@ -387,7 +363,7 @@ fn who_blocks_a_signal_for_a_moment_is_stopped_and_ended_by_it() {
             for (;;) pause();
         }"#;
     host.compile("later", source);
-    alike(&host, BASH, &MORTAL_WAYS, |shell| {
+    alike(&host, BASH, &WAYS, |shell| {
         shell.run_until("$W $DIR/later", "up\r\n");
         shell.key("\x1a");
         assert!(shell.prompted().contains("Stopped"));
@@ -406,7 +382,7 @@ fn who_blocks_a_signal_for_a_moment_is_stopped_and_ended_by_it() {
 #[test]
 fn a_command_that_stops_itself_is_stopped() {
     let host = Host::new();
-    for (signal, text) in [("STOP", "Stopped (signal)  "), ("TSTP", "Stopped  ")] {
+    for (signal, text) in [("STOP", "Stopped (signal) $W"), ("TSTP", "Stopped $W")] {
         alike(&host, BASH, &WAYS, |shell| {
             for target in ["$$", "0"] {
                 shell.run(&format!(
@@ -474,7 +450,7 @@ fn a_deadline_ends_a_job() {
             shell.run(&format!("timeout {options} 0.3 $W sleep 60"));
             shell.run("echo $?");
         }
-        let catching = "trap 'echo caught; exit 5' TERM; sleep 60";
+        let catching = "trap 'exit 5' TERM; sleep 60";
         shell.run(&format!(
             "timeout --preserve-status 0.3 $W sh -c \"{catching}\""
         ));

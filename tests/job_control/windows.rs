@@ -340,7 +340,7 @@ fn tmux_runs_inside() {
         window.keys(&["Enter"]);
         window.shows("fg\nsleep 60");
         window.keys(&["C-c"]);
-        window.ends_with("inner>");
+        window.shows("^C\ninner>");
         window.keys(&["C-d"]);
         window.shows("[exited]");
         window.keys(&["-l", "echo status=$?"]);
