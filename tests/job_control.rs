@@ -3,6 +3,8 @@
 //!
 //! Each dialogue is held with a real shell on a real terminal, bare and in several ways inside, and
 //! what is printed must be the same to the letter. What differs by nature is asserted on both sides.
+// cargo shows what a test has printed where it fails: which way that was.
+#![allow(clippy::disallowed_macros)]
 
 mod host;
 

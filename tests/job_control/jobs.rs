@@ -377,6 +377,30 @@ fn who_blocks_a_signal_for_a_moment_is_stopped_and_ended_by_it() {
     });
 }
 
+/// A process that signals its own group is in the instance, and has another number there.
+#[test]
+fn a_signal_to_the_own_group_arrives_once() {
+    let host = Host::new();
+    let source = r#"
+        #include <signal.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static int count;
+        static void tell(int signal) { count++; }
+        int main(void) {
+            for (int n = 0; n < 20; n++) {
+                signal(SIGUSR1, tell);
+                kill(0, SIGUSR1);
+                usleep(10000);
+            }
+            printf("%d\n", count);
+        }"#;
+    host.compile("group", source);
+    alike(&host, BASH, &WAYS, |shell| {
+        assert_eq!(shell.run("(trap '' USR1; $W $DIR/group)"), "20\n");
+    });
+}
+
 // Commands that stop themselves.
 
 #[test]
