@@ -244,7 +244,7 @@ fn a_shell_inside_edits_its_lines() {
     let host = Host::new();
     let editing = ["bash", "--norc", "--noprofile", "-i"];
     for way in [BARE, RUN, INIT] {
-        held(&host, &BASH, way, |shell| {
+        held(&host, BASH, way, |shell| {
             let words = editing.join(" ");
             start(shell, &format!("INPUTRC=/dev/null HISTFILE= $W {words}"));
             shell.calmly("echo first\r");
