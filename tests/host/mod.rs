@@ -5,6 +5,8 @@
 //! file knows. At the end nothing may be left: no process of that user, no mount, no file.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod terminal;
+
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Write;
