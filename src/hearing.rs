@@ -92,6 +92,18 @@ pub fn has_supervisor(_: &Renounced, procfs: &Procfs, process: &Process) -> bool
     })
 }
 
+/// Has it a child that is stopped?
+pub fn has_stopped_child(_: &Renounced, procfs: &Procfs, process: &Process) -> bool {
+    let (Some(parent), Ok(pids)) = (procfs.pid_of(process), procfs.processes()) else {
+        return false;
+    };
+    pids.into_iter().any(|pid| {
+        let text = procfs.read_of(pid, "status");
+        let status = text.and_then(|text| Status::parse(&text));
+        status.is_some_and(|status| status.parent == parent && status.is_stopped)
+    })
+}
+
 /// Is the signal still there, blocked, or has it been dropped or taken?
 fn is_pending(procfs: &Procfs, process: &Process, signal: i32) -> bool {
     let pid = procfs.pid_of(process);

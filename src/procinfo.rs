@@ -19,6 +19,8 @@ pub struct Status {
     pub has_no_new_privs: bool,
     /// Has it ended, and waits only for its parent to notice?
     pub is_dead: bool,
+    /// Is it stopped, until SIGCONT comes?
+    pub is_stopped: bool,
 }
 
 impl Status {
@@ -31,6 +33,7 @@ impl Status {
             group: numbers(field(text, "NSpgid:")?)?.first().copied()?,
             has_no_new_privs: field(text, "NoNewPrivs:")? == "1",
             is_dead: field(text, "State:")?.starts_with(['Z', 'X']),
+            is_stopped: field(text, "State:")?.starts_with('T'),
         })
     }
 
@@ -102,10 +105,13 @@ mod tests {
             group: 15,
             has_no_new_privs: true,
             is_dead: false,
+            is_stopped: false,
         };
         assert_eq!(status, expected);
         let dead = STATUS.replace("S (sleeping)", "Z (zombie)");
         assert!(Status::parse(dead.as_bytes()).unwrap().is_dead);
+        let stopped = STATUS.replace("S (sleeping)", "T (stopped)");
+        assert!(Status::parse(stopped.as_bytes()).unwrap().is_stopped);
         let other = STATUS.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0");
         assert!(!Status::parse(other.as_bytes()).unwrap().has_no_new_privs);
         for line in [

@@ -10,7 +10,9 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::getpid;
 
 use crate::delivery::{Way, shares_group, stops, terminates, way_of};
-use crate::hearing::{Hearing, Postponed, has_supervisor, hearing, hearing_at_once};
+use crate::hearing::{
+    Hearing, Postponed, has_stopped_child, has_supervisor, hearing, hearing_at_once,
+};
 use crate::name::Claim;
 use crate::sys::descriptor;
 use crate::sys::leash::{Hold, Leash, Report};
@@ -222,11 +224,7 @@ impl Supervisor<'_> {
                     self.is_selfdock = true;
                     self.postponed.clear();
                 }
-                Ok(Some(Report::Stopped(signal))) => {
-                    let asked = self.asked_to_stop.take();
-                    let is_asked = signal == libc::SIGSTOP;
-                    self.freeze(asked.filter(|_| is_asked).unwrap_or(signal));
-                }
+                Ok(Some(Report::Stopped(signal))) => self.stop_with(signal),
                 Ok(Some(Report::Ended(ending))) => self.fate = self.fate.or(Some(ending)),
                 Ok(None) => break,
                 Err(Errno::ENOTCONN) => self.hold = None,
@@ -234,6 +232,16 @@ impl Supervisor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The command of the child, which is selfdock, was stopped by this signal.
+    fn stop_with(&mut self, signal: libc::c_int) {
+        let asked = self.asked_to_stop.take();
+        let is_asked = signal == libc::SIGSTOP;
+        // Perhaps we have been stopped and continued with all others since it was told.
+        if has_stopped_child(self.renounced, self.procfs, &self.child) {
+            self.freeze(asked.filter(|_| is_asked).unwrap_or(signal));
+        }
     }
 
     /// Stops the child for what does not stop pid 1; how it was stopped comes as a change.
@@ -271,6 +279,7 @@ impl Supervisor<'_> {
     fn go_on(&mut self) -> Result<(), Errno> {
         self.stopped_by = None;
         self.asked_to_stop = None;
+        self.waits_for_terminal = false;
         if let (Some(terminal), Ok(group)) = (self.terminal(), self.child.group()) {
             terminal.pass_to(group);
         }
@@ -349,7 +358,10 @@ impl Supervisor<'_> {
     /// timeout(1) would do nothing: what the kernel does not do is done here.
     fn make_up_for(&mut self, signal: libc::c_int) {
         if stops(signal) {
-            self.freeze(signal);
+            // Stopped and continued ourselves since it came: it is an old one.
+            if !signal::is_continued() {
+                self.freeze(signal);
+            }
         } else {
             // Not if the command, which was root's, has become another user's.
             let is_killed = self.child.send(self.renounced, libc::SIGKILL).is_ok();

@@ -101,6 +101,17 @@ pub fn stop_by(signal: c_int) -> Result<(), Errno> {
     SigSet::all().thread_block()
 }
 
+/// Has SIGCONT come, and not been taken yet?
+pub fn is_continued() -> bool {
+    let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
+    let set = pending.as_mut_ptr();
+    // SAFETY: `set` has room for what the call writes.
+    let status = unsafe { libc::sigpending(set) };
+    // SAFETY: `set` is zeroed and perhaps filled in, and a set either way.
+    let is_in = unsafe { libc::sigismember(set, libc::SIGCONT) };
+    status == 0 && is_in == 1
+}
+
 /// Does `signal` do to this process what it does by default?
 pub(super) fn is_default(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
