@@ -15,7 +15,7 @@ use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Says that it runs, and goes on until it is told to end.
@@ -91,8 +91,13 @@ impl Drop for Running {
         let children = children_of(self.supervisor());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let deadline = Instant::now() + Duration::from_secs(5);
         for child in children {
-            let _ = waitpid(Pid::from_raw(child.cast_signed()), None);
+            let child = Pid::from_raw(child.cast_signed());
+            let look = || waitpid(child, Some(WaitPidFlag::WNOHANG));
+            while look() == Ok(WaitStatus::StillAlive) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
     }
 }
@@ -135,6 +140,15 @@ fn enter(host: &Host, word: impl ToString, command: &[&str]) -> Output {
     let mut selfdock = host.selfdock();
     selfdock.arg("enter").arg(word.to_string());
     selfdock.args(command).output().unwrap()
+}
+
+/// Ends a loop elsewhere, also when a test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Fails unless the caller is kept out of it, with these words.
@@ -757,6 +771,7 @@ fn in_a_perfect_imitation_set_user_id_programs_are_inert() {
         assert!(nsenter.status().unwrap().success());
     };
     std::thread::scope(|scope| {
+        let _until = Until(&is_over);
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 turn("remount,bind,suid");
@@ -774,7 +789,6 @@ fn in_a_perfect_imitation_set_user_id_programs_are_inert() {
                 }
             }
         }
-        is_over.store(true, Ordering::Relaxed);
         assert!(entered > 0, "never entered");
     });
     send(fake.pid1(), Signal::SIGKILL);
@@ -1854,12 +1868,12 @@ fn keys_interrupt_and_stop_the_entered_command_alone() {
                 "$SD enter web /bin/sh -c 'echo begin; read x; echo got $x; exit 9'\n",
             ),
             ("begin\r\n", "\x1a"),
-            ("Stopped", "jobs; fg\n"),
+            ("Stopped  ", "jobs; fg\n"),
             ("$SD enter web", "word\n"),
             ("got word\r\n", "echo second=$?\n"),
             ("second=", "$SD enter web cat >/dev/null &\n"),
-            ("shell:", "sleep 0.1; jobs\n"),
-            ("Stopped", "kill %1; fg; echo third\n"),
+            ("shell:", "until jobs | grep Stopped; do sleep 0.05; done\n"),
+            ("Stopped  ", "kill %1; fg; echo third\n"),
             ("third\r\n", "exit\n"),
         ],
     );
@@ -1879,8 +1893,8 @@ fn without_a_command_a_shell_is_entered_on_a_terminal() {
         &[
             ("shell:", "SHELL=/bin/sh $SD enter -e PS1 inside: web\n"),
             ("inside:", "cat /proc/1/comm\n"),
-            ("sleep\r\n", "sleep 1000\n"),
-            ("1000\r\n", "\x03"),
+            ("sleep\r\n", "/bin/sh -c 'echo begin; exec sleep 1000'\n"),
+            ("begin\r\n", "\x03"),
             ("inside:", "exit 7\n"),
             ("shell:", "echo status=$?\n"),
             ("status=", "exit\n"),
@@ -1973,6 +1987,7 @@ fn nothing_runs_outside_of_an_instance_that_ends_while_it_is_entered() {
     let is_over = AtomicBool::new(false);
     let (mut ran, mut refused, mut killed) = (0, 0, 0);
     std::thread::scope(|scope| {
+        let _until = Until(&is_over);
         // Numbers are used up meanwhile; by root, whose children nobody else here collects.
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
@@ -2046,7 +2061,6 @@ fn nothing_runs_outside_of_an_instance_that_ends_while_it_is_entered() {
             }
             reap(&host);
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     assert!(
         ran > 10 && refused > 10 && killed > 10,
