@@ -160,10 +160,10 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
         Reason::None | Reason::NotAnInstance => "selfdock ps lists the running instances",
         Reason::Several => "use the pid: selfdock ps lists it",
         Reason::Untraceable => {
-            "an instance that only holds another one cannot be entered: enter that one"
+            "an instance that only holds another one cannot be entered: enter that one, by its pid"
         }
         Reason::Unconfined => "it may be of another version of selfdock: start it anew",
-        Reason::OtherUsers => "each user can enter their own instances only, and so can root",
+        Reason::OtherUsers => "only its own user can enter it, and no other user, not even root",
         _ => return None,
     })
 }

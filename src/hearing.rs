@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::poll::PollTimeout;
 
+use crate::delivery::stops;
 use crate::procinfo::{Status, field};
 use crate::sys::privilege::Renounced;
 use crate::sys::process::Process;
@@ -30,8 +31,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// So many looks at most.
 const LOOKS: u32 = 50;
 /// For how long a process must have run, in nanoseconds, to have done more than the few instructions
-/// between being woken in sigwaitinfo(2) and leaving it.
-const MOMENT: u64 = 100_000;
+/// between being woken in sigwaitinfo(2) and leaving it, or between choosing the default for a signal
+/// and stopping itself by it.
+const MOMENT: u64 = 1_000_000;
 
 /// What would become of `signal` now?
 ///
@@ -66,16 +68,12 @@ pub fn hearing(renounced: &Renounced, procfs: &Procfs, process: &Process, signal
     }
 }
 
-/// The same at one look: of a process whose masks are not those of a moment. That is selfdock, and one
-/// that is in a call that is not sigwaitinfo(2).
-pub fn hearing_at_once(
-    renounced: &Renounced,
-    procfs: &Procfs,
-    process: &Process,
-    signal: i32,
-) -> Hearing {
-    let look = Look::at(renounced, procfs, process, signal);
-    look.map_or(Hearing::Unknown, |look| look.hearing)
+/// The same by the masks alone, of a process whose masks are not those of a moment: that is selfdock,
+/// and one that is in a call that is not sigwaitinfo(2).
+pub fn hearing_at_once(_: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> Hearing {
+    let pid = procfs.pid_of(process);
+    let status = pid.and_then(|pid| procfs.read_of(pid, "status"));
+    status.map_or(Hearing::Unknown, |status| by_masks(&status, signal))
 }
 
 /// Is it the child of a selfdock that waits for it, as far as the caller's own word is good?
@@ -183,18 +181,21 @@ impl Look {
         let pid = procfs.pid_of(process)?;
         let status = procfs.read_of(pid, "status")?;
         let state = *field(&status, "State:")?.as_bytes().first()?;
-        let is_in = |name| is_in_mask(&status, name, signal);
         // The kernel's function in which it sleeps, perhaps with a suffix of the compiler's.
         let place = procfs.read_of(pid, "wchan").unwrap_or_default();
-        let waits = place.starts_with(b"do_sigtimedwait");
-        // Of one that has ended the masks are empty, but it is deaf to nothing any more.
+        let is_at = |function: &str| {
+            place
+                .windows(function.len())
+                .any(|part| part == function.as_bytes())
+        };
+        // Of one that has ended the masks are empty, but it is deaf to nothing any more. One that has
+        // been stopped, or is just asking for it, needs not to be stopped.
         let is_dead = matches!(state, b'Z' | b'X');
-        let hearing = if is_in("SigCgt:") || is_in("SigIgn:") || waits || is_dead {
+        let is_stopped = state == b'T' || is_at("seccomp");
+        let hearing = if is_at("do_sigtimedwait") || is_dead || is_stopped && stops(signal) {
             Hearing::Hears
-        } else if is_in("SigBlk:") {
-            Hearing::Blocked
         } else {
-            Hearing::Deaf
+            by_masks(&status, signal)
         };
         let is_certain = hearing == Hearing::Hears
             || state == b'T'
@@ -207,6 +208,17 @@ impl Look {
             is_certain,
             run: run.unwrap_or(0),
         })
+    }
+}
+
+fn by_masks(status: &[u8], signal: i32) -> Hearing {
+    let is_in = |name| is_in_mask(status, name, signal);
+    if is_in("SigCgt:") || is_in("SigIgn:") {
+        Hearing::Hears
+    } else if is_in("SigBlk:") {
+        Hearing::Blocked
+    } else {
+        Hearing::Deaf
     }
 }
 

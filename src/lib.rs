@@ -205,7 +205,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
             let renounced = privilege.renounce()?;
             let environment = settle(&renounced, &entry.exec, &caller)?;
             leash.wait_for_release().map_err(Error::Released)?;
-            // Not pid 1, and nothing dies with it: a selfdock inside needs no leash.
+            // A leash is for pid 1: a selfdock that is started here ends with the instance.
             let nesting = Nesting {
                 own_file,
                 leash: None,

@@ -188,7 +188,7 @@ pub enum RequestError {
     #[error("enter needs an instance: its pid or its name")]
     NoInstance,
     /// An option that would make an instance.
-    #[error("option {0} is not for enter: the instance runs already")]
+    #[error("option {0} is not for enter, which makes no instance")]
     NotForEnter(&'static str),
     /// An option of `ps` for something that is started.
     #[error("option --json is for ps only")]

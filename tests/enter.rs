@@ -25,10 +25,10 @@ const NONE: &str = "no such instance\nhint: selfdock ps lists the running instan
 const NOT_ONE: &str =
     "it is not an instance of selfdock\nhint: selfdock ps lists the running instances";
 const OTHERS: &str = "it belongs to another user\n\
-                      hint: each user can enter their own instances only, and so can root";
+                      hint: only its own user can enter it, and no other user, not even root";
 const UNTRACEABLE: &str = "none of its processes may be traced\n\
-     hint: an instance that only holds another one cannot be entered: enter that one";
-const FOREIGN: &str = "its mounts are those of another user namespace";
+     hint: an instance that only holds another one cannot be entered: enter that one, by its pid";
+const FOREIGN: &str = "it is of another user namespace";
 const CHROOT: &str = "it was started in a chroot";
 const UNCONFINED: &str = "its mounts honour set-user-id programs\n\
      hint: it may be of another version of selfdock: start it anew";
@@ -356,7 +356,7 @@ fn a_line_that_says_nothing_or_too_much_is_refused() {
         ("--name", "--name other"),
         ("--json", "--json"),
     ] {
-        let message = format!("option {option} is not for enter: the instance runs already");
+        let message = format!("option {option} is not for enter, which makes no instance");
         for line in [
             format!("{words} enter web true"),
             format!("enter {words} web true"),
@@ -600,7 +600,7 @@ fn nobody_enters_another_users_instance() {
             .args(["enter", word, "id"])
             .output()
             .unwrap();
-        assert_refused(&run, &format!("cannot enter {word:?}: {UNTRACEABLE}"));
+        assert_refused(&run, &format!("cannot enter {word:?}: {OTHERS}"));
     }
 }
 
