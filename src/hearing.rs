@@ -56,7 +56,7 @@ pub fn hearing(renounced: &Renounced, procfs: &Procfs, process: &Process, signal
         if look.hearing != first {
             // It changes all the time: go on until it sleeps.
             before = Some((Hearing::Unknown, look.run));
-        } else if count >= 3 && look.run.saturating_sub(first_run) > MOMENT {
+        } else if !is_blocked && count >= 3 && look.run.saturating_sub(first_run) > MOMENT {
             return look.hearing;
         }
         sleep(PAUSE);

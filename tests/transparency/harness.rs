@@ -229,7 +229,9 @@ fn outcome(host: &Host, case: &Case, mode: Mode) -> Outcome {
     let mut command = as_caller(host, case.by_root);
     let [run, here] = mode.words(&host.program());
     command
-        .args(["setsid", "/bin/bash", "-c", case.script])
+        // Every signal as usual, whatever this test was started by.
+        .args(["env", "--default-signal", "setsid"])
+        .args(["/bin/bash", "-c", case.script])
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("LC_ALL", "C")
