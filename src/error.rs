@@ -162,6 +162,9 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
         Reason::Untraceable => {
             "an instance that only holds another one cannot be entered: enter that one, by its pid"
         }
+        Reason::Privilege(PrivilegeError::CannotEnter) => {
+            "an outer container withholds it, or the file capabilities lack cap_sys_chroot"
+        }
         Reason::Unconfined => "it may be of another version of selfdock: start it anew",
         Reason::OtherUsers => "only its own user can enter it, and no other user, not even root",
         _ => return None,

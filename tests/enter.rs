@@ -1012,8 +1012,10 @@ fn a_caller_without_the_capability_to_enter_runs_instances_and_enters_none() {
                 assert_eq!(out(&run), "ran\n", "{set}");
                 continue;
             }
-            let message =
-                format!("cannot enter {word:?}: cannot use privilege: CAP_SYS_CHROOT is missing");
+            let message = format!(
+                "cannot enter {word:?}: cannot use privilege: CAP_SYS_CHROOT is missing\n\
+                 hint: an outer container withholds it, or the file capabilities lack cap_sys_chroot"
+            );
             assert_refused(&run, &message);
         }
     }
