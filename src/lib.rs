@@ -203,7 +203,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
             privilege.give_up_entering()?;
             keep_from_typing(&mut privilege, &caller)?;
             let renounced = privilege.renounce()?;
-            let environment = settle(&renounced, &entry.exec, &caller)?;
+            let environment = settle(&renounced, &entry.exec, &caller, "-C names another")?;
             leash.wait_for_release().map_err(Error::Released)?;
             // A leash is for pid 1: a selfdock that is started here ends with the instance.
             let nesting = Nesting {
@@ -248,7 +248,7 @@ fn become_command(
 
     keep_from_typing(&mut privilege, caller)?;
     let renounced = privilege.renounce()?;
-    let environment = settle(&renounced, &request.exec, caller)?;
+    let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
     let mut leash = Some(leash);
     if request.has_init {
@@ -282,13 +282,18 @@ fn keep_from_typing(privilege: &mut Shelved, caller: &Caller<'_>) -> Result<(), 
 }
 
 /// Goes to the directory where the command begins, and makes its environment.
-fn settle(renounced: &Renounced, exec: &Exec, caller: &Caller<'_>) -> Result<Environment, Error> {
+fn settle(
+    renounced: &Renounced,
+    exec: &Exec,
+    caller: &Caller<'_>,
+    remedy: &str,
+) -> Result<Environment, Error> {
     let start = command::enter_directory(renounced, exec.directory.as_ref(), caller)?;
     if start == StartingPoint::InRoot && caller.is_interactive {
-        say(
+        say(&format!(
             "hint: the current directory is not visible inside, so the command starts in /; \
-             --here shows it\n",
-        );
+             {remedy}\n"
+        ));
     }
     Ok(Environment::new(caller.environment, &exec.changes))
 }
