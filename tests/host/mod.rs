@@ -240,30 +240,36 @@ impl Host {
 
     /// Fails unless the caller has no process any more, within a second.
     pub fn assert_nothing_runs(&self) {
+        assert_eq!(self.still_running(), [], "left running");
+    }
+
+    /// What the caller still has after a second.
+    fn still_running(&self) -> Vec<u32> {
         let deadline = Instant::now() + Duration::from_secs(1);
-        while !self.processes().is_empty() {
-            assert!(
-                Instant::now() < deadline,
-                "left running: {:?}",
-                self.processes()
-            );
+        while !self.processes().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
+        self.processes()
     }
 }
 
 impl Drop for Host {
+    /// Cleans up first, and complains afterwards.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.assert_nothing_runs();
-            assert_eq!(mounts(), self.mounts, "the host's mount table has changed");
-        }
+        let is_failing = std::thread::panicking();
+        let running = if is_failing {
+            Vec::new()
+        } else {
+            self.still_running()
+        };
         for pid in self.processes() {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
         let removed = fs::remove_dir_all(&self.dir);
-        if !std::thread::panicking() {
+        if !is_failing {
+            assert_eq!(running, [], "left running");
+            assert_eq!(mounts(), self.mounts, "the host's mount table has changed");
             removed.unwrap();
         }
     }
