@@ -6,7 +6,7 @@ mod host;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::{Host, assert_ended, out};
@@ -17,8 +17,7 @@ use nix::unistd::Pid;
 fn start(host: &Host, line: &str, script: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let program = host.program();
     let words = line.split_whitespace();
-    let mut child = host
-        .selfdock()
+    let mut child = selfdock(host)
         .args(words.map(|word| word.replace("$SD", program.to_str().unwrap())))
         .args(["sh", "-c", script])
         .stdout(Stdio::piped())
@@ -29,6 +28,13 @@ fn start(host: &Host, line: &str, script: &str) -> (Child, BufReader<std::proces
     output.read_line(&mut ready).unwrap();
     assert_eq!(ready, "ready\n");
     (child, output)
+}
+
+/// selfdock for the caller, with every signal treated as usual, whatever this test was started by.
+fn selfdock(host: &Host) -> Command {
+    let mut env = host.as_caller("env");
+    env.arg("--default-signal").arg(host.program());
+    env
 }
 
 fn field(pid: u32, name: &str) -> String {
@@ -70,8 +76,9 @@ fn the_command_may_end_itself_by_a_signal() {
     let host = Host::new();
     for signal in [1, 2, 3, 6, 9, 11, 13, 14, 15, 31, 34, 64] {
         let script = format!("kill -{signal} $$");
-        let run = host.run(["--init", "run", "sh", "-c", &script]);
-        assert_ended(&run, -signal);
+        let mut selfdock = selfdock(&host);
+        selfdock.args(["--init", "run", "sh", "-c", &script]);
+        assert_ended(&selfdock.output().unwrap(), -signal);
         // Within another instance selfdock cannot die of it: see signals.rs.
         let program = host.program();
         let words = ["--init", "run", program.to_str().unwrap(), "run", "sh"];
