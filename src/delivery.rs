@@ -24,7 +24,7 @@ pub enum Way {
 pub fn way_of(renounced: &Renounced, procfs: &Procfs, child: &Process, arrival: Arrival) -> Way {
     let is_for_group = match arrival.sender {
         Sender::Kernel => is_of_terminals(arrival.signal),
-        Sender::Process { pid, uid } => is_of_group(renounced, procfs, pid.as_raw(), uid),
+        Sender::Process { pid, uid } => is_of_group(renounced, procfs, pid, uid),
         Sender::Unknown => false,
     };
     let is_leader = || getsid(None) == Ok(getpid());
@@ -51,32 +51,35 @@ pub fn shares_group(child: &Process) -> bool {
 /// The kernel tells its number in its own namespace, also to us outside (`send_signal_locked()` in
 /// Linux `kernel/signal.c`), where another process may have the same. When in doubt, no: what comes
 /// twice does less harm than what does not come.
-fn is_of_group(_: &Renounced, procfs: &Procfs, number: i32, uid: u32) -> bool {
-    let own = procfs.read(c"self/status").ok();
-    let (Some(own), Ok(pids)) = (
-        own.and_then(|text| Status::parse(&text)),
-        procfs.processes(),
-    ) else {
+fn is_of_group(_: &Renounced, procfs: &Procfs, number: u32, uid: u32) -> bool {
+    let parse = |text: Option<Vec<u8>>| Status::parse(&text?);
+    let status = |pid| parse(procfs.read_of(pid, "status"));
+    let Some(own) = parse(procfs.read(c"self/status").ok()) else {
         return false;
     };
-    let (mut mates, mut others) = (0, 0);
-    let statuses = pids.into_iter().filter_map(|pid| {
-        let status = Status::parse(&procfs.read_of(pid, "status")?)?;
-        let may_be = status.uid == uid && status.pids.last() == u32::try_from(number).ok().as_ref();
-        (may_be && status.pids != own.pids).then_some(status)
-    });
-    for status in statuses {
-        let is_outside = status.pids.len() < own.pids.len();
-        let is_beside = status.pids.len() == own.pids.len();
-        // Beside us as pid 1 is the command with `--init`; beside us elsewhere is anybody.
-        let is_inside = !is_outside && (!is_beside || own.pids.last() == Some(&1));
-        if is_inside && status.group == own.group {
-            mates += 1;
-        } else if is_beside {
-            others += 1;
-        }
+    let is_pid1 = own.pids.last() == Some(&1);
+    let may_be = |other: &Status| {
+        other.uid == uid && other.pids.last() == Some(&number) && other.pids != own.pids
+    };
+    // Anybody beside us, unless we are pid 1: then it is the command of `--init`.
+    let is_doubtful =
+        |other: &Status| may_be(other) && other.pids.len() == own.pids.len() && !is_pid1;
+    // The usual case first, for it must not take long: what timeout(1) sends to us and then to the
+    // group is one signal to a command that gets both at once.
+    if status(number).is_some_and(|other| is_doubtful(&other)) {
+        return false;
     }
-    mates > 0 && others == 0
+    let others = procfs.processes().unwrap_or_default();
+    let others: Vec<_> = others.into_iter().filter_map(status).collect();
+    let is_inside = |other: &&Status| {
+        let levels = other.pids.len().cmp(&own.pids.len());
+        may_be(other) && (levels.is_gt() || levels.is_eq() && is_pid1)
+    };
+    !others.iter().any(is_doubtful)
+        && others
+            .iter()
+            .filter(is_inside)
+            .any(|other| other.group == own.group)
 }
 
 /// Is it one that a terminal sends, to its whole foreground group?

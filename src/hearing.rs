@@ -43,14 +43,18 @@ const MOMENT: u64 = 1_000_000;
 /// Source: `do_sigtimedwait()` in Linux `kernel/signal.c`.
 pub fn hearing(renounced: &Renounced, procfs: &Procfs, process: &Process, signal: i32) -> Hearing {
     let mut before = None;
+    let mut slept = None;
     let mut is_blocked = true;
     for count in 1..=LOOKS {
         let Some(look) = Look::at(renounced, procfs, process, signal) else {
             return Hearing::Unknown;
         };
-        if look.is_certain {
+        // What is read of one that wakes up meanwhile does not belong together: blocked is only who
+        // has not run between two looks.
+        if look.is_certain && (look.hearing != Hearing::Blocked || slept == Some(look.run)) {
             return look.hearing;
         }
+        slept = look.is_certain.then_some(look.run);
         let (first, first_run) = *before.get_or_insert((look.hearing, look.run));
         is_blocked &= look.hearing == Hearing::Blocked;
         if look.hearing != first {

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
 
 /// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
 /// back is the caller's own choice, to be put back in the child.
@@ -40,7 +39,7 @@ pub enum Sender {
     /// A process that has this number: in our pid namespace, or in its own, if that is below ours.
     Process {
         /// The number.
-        pid: Pid,
+        pid: u32,
         /// Its real user id.
         uid: u32,
     },
@@ -67,10 +66,10 @@ impl Arrivals {
         let Some(info) = self.0.read_signal()? else {
             return Ok(None);
         };
-        let sender = match (info.ssi_code, info.ssi_pid.cast_signed()) {
+        let sender = match (info.ssi_code, info.ssi_pid) {
             (libc::SI_KERNEL, _) => Sender::Kernel,
             (libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE, pid) if pid > 0 => Sender::Process {
-                pid: Pid::from_raw(pid),
+                pid,
                 uid: info.ssi_uid,
             },
             _ => Sender::Unknown,
