@@ -152,7 +152,7 @@ fn killed_while_it_starts_it_leaves_nothing() {
 #[test]
 fn a_signal_reaches_the_command_once_whatever_pid_1_is() {
     let host = Host::new();
-    let script = "trap 'echo got; n=x$n' USR1; trap 'echo $n; exit 9' TERM; echo ready
+    let script = "trap 'n=x$n; echo got' USR1; trap 'echo $n; exit 9' TERM; echo ready
         while :; do sleep 0.01; done";
     let (mut supervisor, output) = start(&host, "--init run", script);
     let mut lines = output.lines();
