@@ -116,8 +116,8 @@ fn is_pending(procfs: &Procfs, process: &Process, signal: i32) -> bool {
     })
 }
 
-/// Signals of which it is not known what becomes of them: the command had them blocked when they came,
-/// or could not be seen. The kernel tells nobody, so it is looked at ever less often; a shell blocks
+/// Signals of which it is not known what becomes of them: the command had them blocked when they
+/// came, or could not be seen. The kernel tells nobody, so it is looked at ever less often; a shell blocks
 /// them for a moment only.
 #[derive(Debug, Default)]
 pub struct Postponed {
