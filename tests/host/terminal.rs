@@ -1,6 +1,6 @@
 //! A terminal, and somebody who types on it and reads what is printed there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, chown};
@@ -111,7 +111,8 @@ impl Terminal {
     /// Everything that was printed, for messages.
     pub fn text(&self) -> String {
         let printed = String::from_utf8_lossy(&self.printed);
-        format!("{}\n----\n{printed}\n----", self.name)
+        let processes = in_session(self.child.id()).join("\n");
+        format!("{}\n----\n{printed}\n----\n{processes}", self.name)
     }
 
     /// Changes its width, as somebody does who pulls at a window.
@@ -156,6 +157,36 @@ enum Arrived {
     End,
 }
 
+/// What the processes of a session are doing: the beginning of proc_pid_stat(5) with state, parent,
+/// group, session and the terminal's foreground group, the masks of signals, and where they sleep.
+fn in_session(leader: u32) -> Vec<String> {
+    let describe = |pid: u32| {
+        let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let stat = read("stat");
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let is_of_session = rest.split(' ').nth(3)? == leader.to_string();
+        let stat: Vec<_> = stat.split(' ').take(8).collect();
+        let status = read("status");
+        let masks = status
+            .lines()
+            .filter(|line| line.starts_with("Sig") || line.starts_with("ShdPnd"));
+        let masks: Vec<_> = masks.map(|line| line.replace('\t', "")).collect();
+        let (stat, masks) = (stat.join(" "), masks.join(" "));
+        is_of_session.then(|| {
+            format!(
+                "{stat} {masks} {} {}",
+                read("wchan"),
+                read("syscall").trim()
+            )
+        })
+    };
+    let names = fs::read_dir("/proc").unwrap();
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| describe(name.parse().ok()?))
+        .collect()
+}
+
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
@@ -175,9 +206,10 @@ fn pair(host: &Host) -> (File, File) {
     let flags = OFlag::O_NOCTTY.bits();
     let slave = options.read(true).write(true).custom_flags(flags);
     let slave = slave.open(&name).unwrap();
-    // An ordinary size, for there is none at first.
+    // An ordinary size, for there is none at first. And the kernel is not to drop output at `^C` and
+    // `^Z`: it does so after it has sent the signal, and a shell may have printed its prompt by then.
     let sized = Command::new("stty")
-        .args(["rows", "24", "cols", "80"])
+        .args(["rows", "24", "cols", "80", "noflsh"])
         .stdin(slave.try_clone().unwrap())
         .status();
     assert!(sized.unwrap().success());
