@@ -995,10 +995,12 @@ fn interfere(
     let log = host.path(format!("log-{call}"));
     let mut count = 0;
     for number in numbers {
-        // What hangs is no refusal either.
-        let mut command = Command::new("timeout");
+        // In a namespace of its own: where one call only claims success, the next ones may hit what
+        // was not meant. And what hangs is no refusal either.
+        let mut command = Command::new("unshare");
         command
-            .args(["--signal=KILL", "5", "strace", "-f", "-qq", "-o"])
+            .args(["--mount", "--propagation", "private"])
+            .args(["timeout", "--signal=KILL", "5", "strace", "-f", "-qq", "-o"])
             .arg(&log);
         command.args([
             "-e",
@@ -1159,6 +1161,25 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let numbers = (2..12).chain((12..110).step_by(9));
     let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
     assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);
+}
+
+/// The same of namespaces: the mounts of the host would be rebuilt. Hence in a copy of them.
+#[test]
+fn a_namespace_that_only_claims_to_be_new_is_refused() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    for (kind, flag) in [("pid", libc::CLONE_NEWPID), ("mount", libc::CLONE_NEWNS)] {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        let deny = format!("deny={},0,{flag}", libc::SYS_unshare);
+        command.arg(&tool).arg(deny);
+        command
+            .arg(format!("uid={}", host.uid()))
+            .arg(host.program());
+        let run = command.args(SAY).stdin(Stdio::null()).output().unwrap();
+        let message = format!("cannot make a {kind} namespace: unshare did not take effect");
+        assert_refused(&run, &message);
+    }
 }
 
 /// A usage error is the same kind of refusal, with or without privilege.
