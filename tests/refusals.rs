@@ -141,6 +141,26 @@ fn a_program_that_is_set_group_id_as_well_is_refused() {
     );
 }
 
+/// libc would start up with them, and look paths up.
+#[test]
+fn a_program_whose_file_capabilities_are_effective_is_refused() {
+    let host = Host::new();
+    let program = misinstalled(&host, "effective", 0o755, 0, 0);
+    let capabilities = |kind: &str| {
+        let mut setcap = Command::new("setcap");
+        setcap.arg(format!("cap_sys_admin,cap_setpcap,cap_sys_chroot+{kind}"));
+        assert!(setcap.arg(&program).status().unwrap().success());
+    };
+    capabilities("p");
+    let run = host.as_caller(&program).args(SAY).output().unwrap();
+    assert_eq!(out(&run), "ran\n");
+    capabilities("ep");
+    let run = host.as_caller(&program).args(SAY).output().unwrap();
+    let hint = "hint: give its file capabilities as permitted only: setcap ...+p";
+    let message = "cannot use privilege: capabilities were effective from the start";
+    assert_refused(&run, &format!("{message}\n{hint}"));
+}
+
 /// `setpriv --no-new-privs`: sandboxes set it for all that they start.
 #[test]
 fn a_caller_under_no_new_privs_is_refused() {
