@@ -117,17 +117,3 @@ fn no_process_is_signalled_by_its_number() {
     }
     assert!(!calls.is_empty(), "kill(2) is called by another name now");
 }
-
-/// The kernel's parsers of filesystems are not fed by anybody: these have no medium.
-#[test]
-fn only_filesystems_without_a_medium_are_mounted() {
-    let mut mounted: Vec<_> = code()
-        .into_iter()
-        .filter_map(|(_, line)| {
-            let (_, name) = line.split_once("Filesystem::open(")?;
-            Some(name.to_owned())
-        })
-        .collect();
-    mounted.sort();
-    assert_eq!(mounted, ["tmpfs"]);
-}
