@@ -583,7 +583,7 @@ fn where_selfdocks_path_leads_meanwhile_nothing_gains_by_its_mount() {
     let link = own.join("su");
     let inert = format!("euid {}\n", host.uid());
     let (mut weapons, mut selfdocks) = (0, 0);
-    for _ in 0..150 {
+    for _ in 0..60 {
         let mut command = host.as_caller(&swap);
         command.args([&own, &trap, &link]).arg("run").arg(&link);
         let run = command.output().unwrap();
