@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, fchown, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use host::{CANNOT, Host, assert_ended, assert_refused, out, text};
 
@@ -1076,4 +1076,60 @@ fn a_vol_on_dev_of_another_root_filesystem_leaves_no_place_for_selfdock_and_work
     assert_ended(&run, 1);
     assert!(text(&run).contains("/dev/null\n"), "{}", text(&run));
     assert_ne!(run.status.code(), Some(CANNOT));
+}
+
+/// Attack: an image or an overlay of the caller's making, for the kernel's parsers (CVE-2023-30549,
+/// CVE-2026-41163). Root's strace sees what is asked for, and these three have no medium.
+#[test]
+fn no_filesystem_with_a_medium_is_ever_mounted() {
+    let host = Host::new();
+    host.busybox_rootfs("os");
+    host.caller_file("image", 0o644, "an image");
+    let log = host.path("log");
+    let id = host.uid().to_string();
+    let mut seen = BTreeSet::new();
+    for line in [
+        "-t size=1m /mnt -m /usr /srv build true",
+        "-r $DIR/os --init run /dev/selfdock run true",
+        "run $SD -v $DIR /mnt run true",
+        "-m $DIR/image /mnt run true",
+    ] {
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qq", "-e", "trace=fsopen,mount", "-o"])
+            .arg(&log);
+        command.args([
+            "setpriv",
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--",
+        ]);
+        let words = line.replace("$DIR", host.path("").to_str().unwrap());
+        let words = words.replace("$SD", host.program().to_str().unwrap());
+        command.arg(host.program()).args(words.split(' '));
+        let run = command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let is_mapped_on_a_directory = line.contains("image");
+        assert_eq!(
+            run.status.success(),
+            !is_mapped_on_a_directory,
+            "{line}: {}",
+            text(&run)
+        );
+        for call in fs::read_to_string(&log).unwrap().lines() {
+            assert!(!call.contains(" mount("), "{line}: {call}");
+            let name = call
+                .split_once(" fsopen(\"")
+                .and_then(|(_, rest)| rest.split('"').next());
+            seen.extend(name.map(str::to_owned));
+        }
+    }
+    let expected = ["devpts", "proc", "tmpfs"].map(str::to_owned);
+    assert_eq!(seen, expected.into());
 }
