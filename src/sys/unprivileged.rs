@@ -26,6 +26,9 @@ pub enum Cause {
     /// An outer container, or an instance of root's.
     #[error("CAP_SYS_ADMIN is not in the capability bounding set")]
     Bounded,
+    /// An outer container has it that set-user-id root is nothing special: capabilities(7).
+    #[error("the secure bits withhold capabilities (SECBIT_NOROOT)")]
+    SecureBits,
     /// None of these, so a debugger: its programs do not gain privileges.
     #[error("selfdock is being traced")]
     Traced,
@@ -43,6 +46,9 @@ impl Cause {
         }
         if bounding_set().is_ok_and(|set| set & mask(Capability::CAP_SYS_ADMIN) == 0) {
             return Self::Bounded;
+        }
+        if withholds_capabilities() {
+            return Self::SecureBits;
         }
         // Elsewhere the owner of the file may read as somebody else.
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -67,8 +73,16 @@ impl Cause {
             Self::NotInstalled => "install.sh installs it as it must be",
             Self::NoSuid => "install it on a filesystem that is not mounted nosuid",
             Self::Bounded => "an outer container, or an instance of root's, withholds it",
+            Self::SecureBits => "an outer container withholds them",
             Self::Traced => "only root can trace a set-user-id program",
             Self::UserNamespace => "run selfdock outside of the user namespace",
         }
     }
+}
+
+fn withholds_capabilities() -> bool {
+    const NOROOT: libc::c_int = 1;
+    // SAFETY: this prctl takes no argument and touches no memory of ours.
+    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS) };
+    bits > 0 && bits & NOROOT != 0
 }
