@@ -144,7 +144,7 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     privilege.give_up_entering()?;
     let name = request.name.as_ref();
     let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
-    let own = OwnFiles::clone(&mut privilege, &procfs)?;
+    let own = OwnFiles::clone(&mut privilege, &procfs, request.gain)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
     let mut held = Held {
         outer: inherited.outer,
@@ -181,8 +181,9 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         Error::Enter(EnterError { instance, reason })
     };
     let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
-    let own = OwnFiles::clone(&mut privilege, &procfs)?;
     target.join_processes(&mut privilege).map_err(failed)?;
+    let gain = target.gain(&procfs).map_err(failed)?;
+    let own = OwnFiles::clone(&mut privilege, &procfs, gain)?;
     match process::split(privilege) {
         Ok(Side::Supervisor(child, hold, renounced)) => {
             drop((own, target));
@@ -196,13 +197,13 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
-            let own_file = own.program.stat;
+            let own_file = own.program_stat();
             target
                 .join_mounts(&mut privilege, own, &procfs)
                 .map_err(failed)?;
             privilege.give_up_entering()?;
             keep_from_typing(&mut privilege, &caller)?;
-            let renounced = privilege.renounce()?;
+            let renounced = privilege.renounce(gain)?;
             let environment = settle(&renounced, &entry.exec, &caller, "-C names another")?;
             leash.wait_for_release().map_err(Error::Released)?;
             // A leash is for pid 1: a selfdock that is started here ends with the instance.
@@ -239,15 +240,16 @@ fn become_command(
     process::unshare_mount_namespace(&privilege.raise()?).map_err(Error::MountNamespace)?;
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
-    let own_file = own.program.stat;
+    let own_file = own.program_stat();
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
-    let trees = plan.clone_trees(&mut privilege, procfs, &own.path)?;
+    let own_path = own.program.as_ref().map(|program| &program.path);
+    let trees = plan.clone_trees(&mut privilege, procfs, own_path)?;
     instance::assemble(&mut privilege, trees, own, procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
     keep_from_typing(&mut privilege, caller)?;
-    let renounced = privilege.renounce()?;
+    let renounced = privilege.renounce(request.gain)?;
     let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
     let mut leash = Some(leash);

@@ -177,7 +177,7 @@ impl Plan {
         self,
         shelved: &mut Shelved,
         procfs: &Procfs,
-        program: &InstancePath,
+        program: Option<&InstancePath>,
     ) -> Result<Trees, PlanError> {
         let raised = shelved.raise()?;
         mount::make_namespace_private(&raised).map_err(PlanError::Private)?;
