@@ -91,6 +91,7 @@ pub fn assemble(
         steps,
         may_exec_tmp,
         has_whole_procfs,
+        is_hosts_own: _,
     } = trees;
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;

@@ -69,6 +69,7 @@ use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
 use sys::signal;
 use sys::unprivileged::Cause;
+use sys::user_namespaces;
 
 /// Runs the program, from the C `main` to the exit status.
 pub fn run(start: &Start) -> u8 {
@@ -202,7 +203,8 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 .join_mounts(&mut privilege, own, &procfs)
                 .map_err(failed)?;
             privilege.give_up_entering()?;
-            keep_from_typing(&mut privilege, &caller)?;
+            // Whose tree it is, is not known here.
+            install_filters(&mut privilege, &caller, &procfs, false)?;
             let renounced = privilege.renounce(gain)?;
             let environment = settle(&renounced, &entry.exec, &caller, "-C names another")?;
             leash.wait_for_release().map_err(Error::Released)?;
@@ -245,10 +247,11 @@ fn become_command(
     let plan = Plan::open(&privilege, request.layout, here)?;
     let own_path = own.program.as_ref().map(|program| &program.path);
     let trees = plan.clone_trees(&mut privilege, procfs, own_path)?;
+    let is_hosts_own = trees.is_hosts_own;
     instance::assemble(&mut privilege, trees, own, procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
-    keep_from_typing(&mut privilege, caller)?;
+    install_filters(&mut privilege, caller, procfs, is_hosts_own)?;
     let renounced = privilege.renounce(request.gain)?;
     let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
@@ -275,10 +278,19 @@ fn become_command(
     Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())
 }
 
-/// Without a terminal there is nothing to keep the command from, and it is spared the time.
-fn keep_from_typing(privilege: &mut Shelved, caller: &Caller<'_>) -> Result<(), Error> {
+/// Keeps the command from typing, and from making user namespaces by the name of another program.
+/// Where there is nothing to keep it from, it is spared the time.
+fn install_filters(
+    privilege: &mut Shelved,
+    caller: &Caller<'_>,
+    procfs: &Procfs,
+    is_hosts_own: bool,
+) -> Result<(), Error> {
     if caller.has_terminal {
         filter::forbid_typing(&privilege.raise()?).map_err(Error::Filter)?;
+    }
+    if !is_hosts_own && procfs.restricts_user_namespaces() {
+        user_namespaces::forbid(&privilege.raise()?).map_err(Error::UserNamespaces)?;
     }
     Ok(())
 }

@@ -136,6 +136,11 @@ impl RootClone {
         self
     }
 
+    /// Is it the caller's own root directory?
+    pub fn is_hosts_own(&self) -> bool {
+        self.is_hosts_own
+    }
+
     /// The bare clone, or else the whole tree.
     pub fn finish(self, raised: &Raised<'_>) -> Result<Root, PlanError> {
         match self.bare {
