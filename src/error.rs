@@ -79,6 +79,9 @@ pub enum Error {
     /// What keeps the command from typing into the terminal.
     #[error("cannot install the terminal filter: {0}")]
     Filter(FilterError),
+    /// What keeps the command from making user namespaces.
+    #[error("cannot forbid user namespaces: {0}")]
+    UserNamespaces(FilterError),
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),

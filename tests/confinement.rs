@@ -1332,6 +1332,25 @@ fn for_root_the_command_has_the_documented_capabilities_and_no_other() {
         );
         assert_eq!((inherited, ambient), (0, 0));
     }
+    // What the man page says.
+    let page = include_str!("../docs/sections.1");
+    let (_, rest) = page.split_once("Root's command has ").unwrap();
+    let (sentence, _) = rest.split_once(", and no\n").unwrap();
+    let words = sentence.split([' ', '\n', ',']);
+    let mut documented: Vec<&str> = words.filter(|word| word.starts_with("CAP_")).collect();
+    documented.sort_unstable();
+    let names = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_FSETID",
+        "CAP_KILL",
+        "CAP_SETFCAP",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SYS_CHROOT",
+    ];
+    assert_eq!(documented, names);
 }
 
 /// Attack: root inside undoes the instance, reaches a device or another's process.

@@ -771,6 +771,30 @@ fn a_proc_with_masked_parts_is_not_revealed_by_a_fresh_one() {
     );
 }
 
+/// A caller's /proc may hide the processes of others (hidepid). A fresh one hides none, and has none to
+/// hide: all that run inside are the caller's own.
+#[test]
+fn a_proc_that_hides_processes_is_not_revealed_by_a_fresh_one() {
+    let host = Host::new();
+    let list = "stat -c %u /proc/[0-9]* | sort -u; echo; ls -d /proc/[0-9]*";
+    for (hides, is_hidden) in [
+        ("hidepid=0", false),
+        ("hidepid=1", false),
+        ("hidepid=2", true),
+    ] {
+        let setup = format!("mount -t proc -o {hides} proc /proc");
+        let outside = on(&host, &setup, "[ -e /proc/1 ] && echo there || echo hidden");
+        let expected = if is_hidden { "hidden\n" } else { "there\n" };
+        assert_eq!(out(&outside), expected, "{hides}");
+        for nested in ["", "run $SD"] {
+            let run = on(&host, &setup, &format!("$SD {nested} run sh -c '{list}'"));
+            let (owners, processes) = out(&run).split_once("\n\n").unwrap();
+            assert_eq!(owners, host.uid().to_string(), "{hides}: {processes}");
+            assert!(processes.lines().count() <= 4, "{hides}: {processes}");
+        }
+    }
+}
+
 const FLAGS: [&str; 6] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow", "noatime"];
 
 /// The mount words that the caller finds at `place` inside, and those of the source outside.

@@ -173,7 +173,7 @@ fn a_caller_under_no_new_privs_is_refused() {
     assert_refused(
         &command.output().unwrap(),
         "cannot get privilege: no_new_privs is set\n\
-         hint: something that runs selfdock forbids new privileges to its children",
+         hint: what runs selfdock forbids new privileges to its children, as --no-nest does",
     );
 }
 

@@ -20,6 +20,7 @@ pub mod signal;
 pub mod socket;
 pub mod terminal;
 pub mod unprivileged;
+pub mod user_namespaces;
 
 use std::ffi::c_long;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -77,6 +77,18 @@ impl Procfs {
         Ok(procinfo::terminal(&self.read(c"self/stat")?) != Some(0))
     }
 
+    /// Does the host leave user namespaces to programs that AppArmor knows by their paths?
+    ///
+    /// What cannot be found out counts as yes. A kernel that has no such setting does not; but it may
+    /// be this procfs that has none at all, and nothing but the processes.
+    pub fn restricts_user_namespaces(&self) -> bool {
+        match self.read(c"sys/kernel/apparmor_restrict_unprivileged_userns") {
+            Ok(setting) => setting.trim_ascii() != b"0",
+            Err(Errno::ENOENT) => self.lookup(c"sys/kernel", OFlag::O_PATH).is_err(),
+            Err(_) => true,
+        }
+    }
+
     /// Opens this process's own directory, in which `exe` is the running program's file.
     pub fn open_own_dir(&self, _: &Shelved) -> Result<OwnedFd, Errno> {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)

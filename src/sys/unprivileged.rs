@@ -68,7 +68,7 @@ impl Cause {
     pub fn hint(self) -> &'static str {
         match self {
             Self::NoNewPrivs => {
-                "something that runs selfdock forbids new privileges to its children"
+                "what runs selfdock forbids new privileges to its children, as --no-nest does"
             }
             Self::NotInstalled => "install.sh installs it as it must be",
             Self::NoSuid => "install it on a filesystem that is not mounted nosuid",
