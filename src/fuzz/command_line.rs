@@ -1,6 +1,6 @@
 //! The command line: what it means, what is made of it, and what is said about it.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use proptest::collection::vec;
@@ -314,15 +314,12 @@ proptest! {
         before in complete_options(),
         action in select(&["run", "build", "enter web"][..]),
         behind in complete_options(),
-        (dashes, command) in prop_oneof![
-            any_word().prop_map(|word| (true, word)),
-            any_word().prop_filter("an option", |word| !word.as_bytes().starts_with(b"-"))
-                .prop_map(|word| (false, word)),
-        ],
+        (has_dashes, command) in (any::<bool>(), any_word()),
         rest in vec(any_word(), 0..8),
     ) {
         let action = words(action);
-        let dashes = if dashes { vec!["--".into()] } else { Vec::new() };
+        let dashes = if has_dashes { vec!["--".into()] } else { Vec::new() };
+        let command = if has_dashes { command } else { [OsString::from("x"), command].join(OsStr::new("")) };
         let start = [before, action, behind, dashes].concat();
         let own = [vec![command], rest].concat();
         let Parsed::Order(with) = cli::parse([start.clone(), own.clone()].concat())? else {
