@@ -1,14 +1,12 @@
 //! What the caller names changes all the time, and the processes of selfdock are stopped and go on at
 //! any moment: nothing is read that is closed to the caller, and nothing is mounted outside.
-//!
-//! `SELFDOCK_TEST_STARTS` is how often each of these tries: 150 unless told.
 
 mod host;
 
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 
-use host::{CANNOT, Host, mounts, text};
+use host::{CANNOT, Host, mounts, starts, text};
 
 /// What is closed to the caller.
 const MARKER: &str = "hunter2";
@@ -113,13 +111,6 @@ impl Drop for Flipper {
     }
 }
 
-fn starts() -> usize {
-    let starts = std::env::var("SELFDOCK_TEST_STARTS");
-    starts.map_or(150, |starts| {
-        starts.parse().expect("SELFDOCK_TEST_STARTS is a number")
-    })
-}
-
 /// A host with the programs, and a directory that is closed to the caller, with a marker.
 fn racing() -> Host {
     let host = Host::new();
@@ -148,7 +139,7 @@ fn race(host: &Host, pairs: &str, lines: &[&str], allowed: &[&str]) -> Tally {
     let before = mounts();
     let flipper = Flipper::start(host, pairs);
     let mut tally = Tally::default();
-    for round in 0..starts() {
+    for round in 0..starts(150) {
         let line = lines[round % lines.len()];
         let words = line
             .split_whitespace()
@@ -318,4 +309,104 @@ fn rootfs(host: &Host) {
 fn run(command: &mut Command) {
     let run = command.output().unwrap();
     assert!(run.status.success(), "{}", text(&run));
+}
+
+/// Starts an instance whose pid 1 has a certain number, has the caller enter it by that number, ends it,
+/// and gives the number to a process outside, of the caller's or of root's, again and again. As root and
+/// as pid 1, so that the numbers are its own to give. Prints how often a process outside got the number.
+const RECYCLE: &str = r#"
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    enum { NUMBER = 4000 };
+    static int uid;
+    static char *selfdock, *inside;
+    static void next_number(int number) {
+        FILE *file = fopen("/proc/sys/kernel/ns_last_pid", "w");
+        if (!file || fprintf(file, "%d", number - 1) < 0 || fclose(file)) exit(97);
+    }
+    static int start(int is_roots, int out, char **words) {
+        int pid = fork();
+        if (pid) return pid;
+        if (!is_roots && (setgid(uid) || setuid(uid))) _exit(96);
+        dup2(out, 1);
+        execv(words[0], words);
+        _exit(95);
+    }
+    int main(int argc, char **argv) {
+        int rounds = atoi(argv[1]), reused = 0, up[2];
+        uid = atoi(argv[2]), selfdock = argv[3], inside = argv[4];
+        char number[16], line[16];
+        sprintf(number, "%d", NUMBER);
+        char *instance[] = {selfdock, "-m", inside, "/mnt", "run", "/bin/sh", "-c", "echo up; exec sleep 1000", 0};
+        char *enter[] = {selfdock, "enter", number, "/bin/sh", "-c", "cat /mnt/marker || echo outside; exec sleep 1000", 0};
+        char *decoy[] = {"/bin/sleep", "1000", 0};
+        if (pipe(up)) return 94;
+        for (int round = 0; round < rounds; round++) {
+            alarm(30);
+            srand(round);
+            next_number(NUMBER - 1);
+            int supervisor = start(0, up[1], instance), entered[3];
+            if (read(up[0], line, sizeof line) != 3) return 93;
+            if (kill(NUMBER, 0)) return 92;
+            for (int n = 0; n < 3; n++) {
+                entered[n] = start(0, 1, enter);
+                usleep(rand() % 2000);
+            }
+            usleep(rand() % 5000);
+            kill(supervisor, SIGKILL);
+            waitpid(supervisor, 0, 0);
+            waitpid(NUMBER, 0, 0);
+            next_number(NUMBER);
+            int other = start(round % 2, 1, decoy);
+            reused += other == NUMBER;
+            usleep(rand() % 12000);
+            for (int n = 0; n < 3; n++) kill(entered[n], SIGKILL);
+            kill(other, SIGKILL);
+            while (wait(0) > 0) {}
+        }
+        printf("reused %d\n", reused);
+        return 0;
+    }"#;
+
+/// Attack: the pid of an instance becomes that of a process outside while it is entered.
+#[test]
+fn a_pid_that_another_process_gets_while_it_is_entered_leads_nowhere_else() {
+    let host = Host::new();
+    let recycle = host.compile("recycle", RECYCLE);
+    host.root_dir("inside", 0o755);
+    host.root_file("inside/marker", 0o644, "inside\n");
+    let rounds = starts(50);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    unshare
+        .arg(recycle)
+        .args([rounds.to_string(), host.uid().to_string()]);
+    let run = unshare
+        .arg(host.program())
+        .arg(host.path("inside"))
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    let shown = String::from_utf8_lossy(&run.stdout).into_owned();
+    let (entered, rest): (Vec<&str>, Vec<&str>) = shown.lines().partition(|line| *line == "inside");
+    let [reused] = rest[..] else {
+        panic!("{}", text(&run))
+    };
+    let reused: usize = reused.strip_prefix("reused ").unwrap().parse().unwrap();
+    assert!(
+        entered.len() > 10 && reused * 2 > rounds,
+        "{} of {rounds}: {}",
+        entered.len(),
+        text(&run)
+    );
+    let errors = String::from_utf8_lossy(&run.stderr).into_owned();
+    for line in errors.lines().filter(|line| !line.starts_with("hint: ")) {
+        assert!(
+            line.starts_with("selfdock: cannot enter \"4000\": "),
+            "{line}"
+        );
+    }
 }
