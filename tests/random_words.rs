@@ -6,6 +6,7 @@ mod host;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
 use std::process::Output;
 
 use host::{CANNOT, Host, starts, text};
@@ -122,16 +123,18 @@ fn assert_said_well(run: &Output, words: &[OsString]) {
 #[test]
 fn random_words_end_in_a_command_or_in_a_message() {
     let host = Host::new();
+    // The only command that a word can be without a path; `ps` is one elsewhere.
+    host.root_dir("commands", 0o755);
+    symlink("/bin/true", host.path("commands/true")).unwrap();
+    let path = format!("PATH={}", host.path("commands").display());
     let mut random = Random(1);
     let (mut refused, mut absent, mut done) = (0, 0, 0);
     for _ in 0..starts(400) {
         let words = random.line();
         // With this signal its status is not 124, which would look like a refusal.
         let mut timeout = host.as_caller("timeout");
-        timeout
-            .args(["--signal=KILL", "20"])
-            .arg(host.program())
-            .args(&words);
+        timeout.args(["--signal=KILL", "20", "env", &path]);
+        timeout.arg(host.program()).args(&words);
         let run = timeout.output().unwrap();
         match run.status.code() {
             Some(CANNOT) => {
