@@ -153,7 +153,16 @@ build() {
     # These would replace the flags of .cargo/config.toml, and with them the static build.
     unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
     say "building for $target"
-    cargo build --release --locked --bin selfdock --target "$target" --target-dir "$target_dir" ||
+    # The program names the sources of its crates in messages: without the builder's own directory,
+    # the same sources become the same bytes wherever they are built (tests/reproducible).
+    set --
+    crates=${CARGO_HOME:-${HOME:-}/.cargo}
+    case $crates in
+        *\'* | *"
+"*) ;; # not to be written in TOML
+        /*) set -- --config "target.$target.rustflags = ['--remap-path-prefix=$crates=/cargo']" ;;
+    esac
+    cargo build --release --locked --bin selfdock --target "$target" --target-dir "$target_dir" "$@" ||
         fail "it does not build; the messages above say why"
     binary=$(cd -- "$target_dir/$target/release" && pwd -P)/selfdock
 }

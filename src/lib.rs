@@ -24,6 +24,8 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod filesystems;
+#[cfg(test)]
+mod fuzz;
 pub mod hearing;
 pub mod instance;
 pub mod listing;

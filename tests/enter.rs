@@ -11,7 +11,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text};
+use host::{
+    CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, starts, text,
+};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -2000,7 +2002,7 @@ fn nothing_runs_outside_of_an_instance_that_ends_while_it_is_entered() {
                     .unwrap();
             }
         });
-        for round in 0..300 {
+        for round in 0..starts(300) as u64 {
             let mut start = host.selfdock();
             start.arg("-m").arg(&dir).args([
                 "/mnt",

@@ -446,13 +446,23 @@ fn it_builds_as_the_caller_and_asks_sudo_for_the_installing_step_alone() {
     host.root_file("tools/cargo", 0o755, cargo);
     let libraries = host.root_dir("libraries", 0o755);
     let target = host.caller_dir("target");
-    for triple in ["machine-vendor-linux-gnu", "machine-unknown-linux-musl"] {
+    // Where the crates are is not to be told by the program, if that can be written down.
+    for (triple, crates, config) in [
+        (
+            "machine-vendor-linux-gnu",
+            "/my crates",
+            " --config target.machine-vendor-linux-gnu.rustflags = \
+             ['--remap-path-prefix=/my crates=/cargo']",
+        ),
+        ("machine-unknown-linux-musl", "/somebody's crates", ""),
+    ] {
         let run = as_caller(&host, &tools)
             .args(["--no-proof", "--group", "staff"])
             .env("PREFIX", "/opt/selfdock")
             .env("CARGO_TARGET_DIR", &target)
             .env("RUSTFLAGS", "-Ctarget-feature=-crt-static")
             .env("LIBRARIES", &libraries)
+            .env("CARGO_HOME", crates)
             .output()
             .unwrap();
         let (uid, target) = (host.uid(), target.display());
@@ -460,7 +470,7 @@ fn it_builds_as_the_caller_and_asks_sudo_for_the_installing_step_alone() {
             out(&run),
             format!(
                 "install.sh: building for {triple}\n\
-                 cargo: build --release --locked --bin selfdock --target {triple} --target-dir {target} as {uid} with no flags\n\
+                 cargo: build --release --locked --bin selfdock --target {triple} --target-dir {target}{config} as {uid} with no flags\n\
                  sudo: -- env DESTDIR= PREFIX=/opt/selfdock sh {} --binary {target}/{triple}/release/selfdock --no-proof --group staff\n",
                 host.path("install.sh").display()
             )

@@ -310,6 +310,13 @@ fn write(path: &Path, content: &[u8]) {
     );
 }
 
+/// How often to try what depends on luck: `SELFDOCK_TEST_STARTS` times, or as often as usual.
+pub fn starts(usual: usize) -> usize {
+    let starts = std::env::var("SELFDOCK_TEST_STARTS").ok();
+    let number = |starts: String| starts.parse().expect("SELFDOCK_TEST_STARTS is a number");
+    starts.map_or(usual, number)
+}
+
 /// The mount table of this process.
 pub fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
