@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::exit;
 use crate::path::InstancePath;
 use crate::request::{Access, Format, Mount, Order, Program, Request, RequestError};
+use crate::sys::privilege::Gain;
 
 const ACTIONS: [&str; 4] = ["run", "build", "enter", "ps"];
 
@@ -173,6 +174,7 @@ fn assert_asked(choices: &[Choice], command: &[OsString], request: &Request) {
             Choice::Directory(dir) => directory = Some(dir),
             Choice::Name(word) => name = Some(word),
             Choice::Init => assert!(request.has_init),
+            Choice::NoNest => assert_eq!(request.gain, Gain::Nothing),
             Choice::CloseFds => assert!(request.exec.descriptors.closes_others),
             Choice::Json => panic!("--json is for ps"),
         }
@@ -180,6 +182,10 @@ fn assert_asked(choices: &[Choice], command: &[OsString], request: &Request) {
     assert_eq!(
         (mounts.next(), changes.next(), kept.next()),
         (None, None, None)
+    );
+    assert_eq!(
+        request.gain == Gain::Nothing,
+        choices.contains(&Choice::NoNest)
     );
     assert_eq!(request.has_init, choices.contains(&Choice::Init));
     assert_eq!(

@@ -25,7 +25,7 @@ macro_rules! spelled {
 }
 
 /// All that there are.
-pub const OPTIONS: [Spelled; 15] = [
+pub const OPTIONS: [Spelled; 16] = [
     spelled!(Some("rootfs"), Some(b'r'), 1, |v| Some(Choice::Rootfs(
         v[0].clone()
     ))),
@@ -53,6 +53,7 @@ pub const OPTIONS: [Spelled; 15] = [
         v[0].clone()
     ))),
     spelled!(Some("init"), None, 0, |_| Some(Choice::Init)),
+    spelled!(Some("no-nest"), None, 0, |_| Some(Choice::NoNest)),
     spelled!(Some("name"), None, 1, |v| Some(Choice::Name(v[0].clone()))),
     spelled!(Some("json"), None, 0, |_| Some(Choice::Json)),
     spelled!(Some("keep-fd"), None, 1, |v| Some(Choice::KeepFd(

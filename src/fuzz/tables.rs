@@ -174,14 +174,15 @@ proptest! {
         pids in vec(any::<u32>(), 1..5),
         group in any::<u32>(),
         has_no_new_privs in any::<bool>(),
+        bounding in any::<u64>(),
         state in select(&["R (running)", "S (sleeping)", "T (stopped)", "t (tracing stop)", "Z (zombie)", "X (dead)"][..]),
     ) {
         let numbers: Vec<String> = pids.iter().map(u32::to_string).collect();
         let numbers = numbers.join("\t");
-        let rest = format!("\nUmask:\t0022\nState:\t{state}\nPPid:\t{parent}\nUid:\t{uid}\t1\t2\t3\nNSpid:\t{numbers}\nNSpgid:\t{group}\t1\nNoNewPrivs:\t{}\n", u8::from(has_no_new_privs));
+        let rest = format!("\nUmask:\t0022\nState:\t{state}\nPPid:\t{parent}\nUid:\t{uid}\t1\t2\t3\nNSpid:\t{numbers}\nNSpgid:\t{group}\t1\nCapBnd:\t{bounding:016x}\nNoNewPrivs:\t{}\n", u8::from(has_no_new_privs));
         let text = [b"Name:\t", &escaped_name(&name)[..], rest.as_bytes()].concat();
         let (is_dead, is_stopped) = (state.starts_with(['Z', 'X']), state.starts_with('T'));
-        let expected = Status { uid, parent, pids, group, has_no_new_privs, is_dead, is_stopped };
+        let expected = Status { uid, parent, pids, group, has_no_new_privs, bounding, is_dead, is_stopped };
         prop_assert_eq!(Status::parse(&text), Some(expected));
         // Cut off anywhere before the last line, it is none.
         let last = text.windows(11).rposition(|window| window == b"NoNewPrivs:").unwrap();
