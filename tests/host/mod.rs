@@ -304,7 +304,7 @@ fn binary() -> PathBuf {
 ///
 /// By another process: were it open for writing here, a test that forks at that moment would hold
 /// it open until its exec, and executing it would be ETXTBSY.
-fn copy(source: &Path, target: &Path) {
+pub fn copy(source: &Path, target: &Path) {
     let copied = Command::new("cp")
         .arg("--")
         .arg(source)
