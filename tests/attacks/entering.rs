@@ -1,7 +1,7 @@
 //! `enter`, pointed at what is no instance of the caller's, and what it must do in one that is.
 
 use crate::table::Control::{Attacker, Root, There};
-use crate::table::Outcome::{Refused, Says};
+use crate::table::Outcome::{Refused, RefusedThenInside, Says};
 use crate::table::{ATTACK, Attack, Place};
 
 const NOT_ONE: &str = "cannot enter PID: it is not an instance of selfdock\n\
@@ -25,6 +25,7 @@ macro_rules! in_web {
 macro_rules! lookalike {
     ($variables:literal) => {
         concat!(
+            "rm -f $SCRATCH/up; ",
             $variables,
             " unshare -Urm sh -c 'mount --bind $FIX/etc /etc
                 exec -a selfdock $FIX/tools/lookalike --name fake run true' >$SCRATCH/up & fake=$!
@@ -51,7 +52,14 @@ pub const ATTACKS: &[Attack] = &[
                 lookalike!("NOSUID= HIDDEN="),
                 Refused("cannot enter PID: it is of another user namespace"),
             ),
-            (lookalike!(""), Refused(NOT_ONE)),
+            (
+                lookalike!(""),
+                // Inside, every mount is nosuid as it is.
+                RefusedThenInside(
+                    NOT_ONE,
+                    "cannot enter PID: it is of another user namespace",
+                ),
+            ),
             (
                 "unshare -Urm sleep 30 & other=$!; until_it_is $other sleep
                 entering $other id; ended=$?; kill -9 $other; wait $other 2>/dev/null; exit $ended",
@@ -82,7 +90,7 @@ pub const ATTACKS: &[Attack] = &[
         control: There(in_web!("$SD enter web echo inside"), "inside"),
         tries: &[(
             "bwrap --bind / / --unshare-pid --proc /proc --die-with-parent sleep 30 & bwrap=$!
-            until inner=$(child_of $bwrap) && inner=$(child_of $inner) && until_it_is $inner sleep
+            until inner=$(child_of $bwrap) && inner=$(child_of $inner) && grep -qsx sleep /proc/$inner/comm
             do sleep 0.01; done 2>/dev/null
             entering $inner id; ended=$?; kill -9 $bwrap; wait $bwrap 2>/dev/null; exit $ended",
             Refused(NOT_ONE),
@@ -146,7 +154,8 @@ pub const ATTACKS: &[Attack] = &[
                 $SD enter web sh -c 'ulimit -a; umask' >$SCRATCH/entered
                 cmp $SCRATCH/run $SCRATCH/entered && echo same
                 for way in \"$SD $IN run\" \"$SD enter web\"; do
-                    $way awk '{ print $5, $6 }' /proc/self/mountinfo | sort >$SCRATCH/table-${way##* }
+                    $way awk '{ print $5, $6 }' /proc/self/mountinfo | grep -vF \"$SD \" |
+                        sort >$SCRATCH/table-${way##* }
                 done; cmp $SCRATCH/table-run $SCRATCH/table-web && echo same"
             ),
             Says("same\nsame\nsame"),
@@ -170,7 +179,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "who waits inside gets hold of the command that enters, and never of selfdock",
-        control: There(in_web!("$SD enter web readlink /proc/1/exe"), "$FIX/tools/busybox"),
+        control: There(in_web!("$SD enter web readlink /proc/1/exe"), "$FIX/tools/sleep"),
         tries: &[(
             "mkfifo $SCRATCH/in; $SD $IN --name web run watch $FIX/weapons/none \
                 <$SCRATCH/in >$SCRATCH/out & web=$!

@@ -62,7 +62,7 @@ pub const ATTACKS: &[Attack] = &[
                 '$IN run $FIX/vault/NAME' '$IN run $SD -m $FIX/vault/NAME /mnt run true'; do
                 for name in none file suid link open; do
                     eval $SD $(echo $line | sed s/NAME/$name/) >$SCRATCH/said 2>&1
-                    echo $? $(sed s/$name/NAME/g $SCRATCH/said)
+                    echo $? $(sed s,vault/$name,vault/NAME,g $SCRATCH/said)
                 done | sort | uniq -c
             done | sed 's/^ *//' | grep -c '^5 12[46] .*Permission denied'",
             Says("8"),

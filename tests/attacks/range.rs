@@ -53,9 +53,6 @@ impl Range {
         let mut wrong = Vec::new();
         for attack in attacks {
             let mut note = |place: &str, said: String| {
-                use std::io::Write;
-                let _ = std::io::stderr()
-                    .write_all(format!("DEBUG {}, {place}: {said}\n\n", attack.name).as_bytes());
                 wrong.push(format!("{}, {place}: {said}", attack.name));
             };
             if let Some(said) = self.control(attack) {

@@ -73,12 +73,12 @@ pub const ATTACKS: &[Attack] = &[
         machine: "$FIX/tools/fuse deaf $ALICE nosuid $FIX/served $FIX/tools/rights $SCRATCH/log",
         control: Attacker("timeout -s KILL 1 ls $FIX/served/dir; echo $?", "137"),
         tries: &[(
-            "for signal in KILL TERM INT; do
-                env $SD -m $FIX/served/dir /mnt run true & launcher=$!
+            "for signal in KILL TERM HUP; do
+                $SD -m $FIX/served/dir /mnt run true & launcher=$!
                 until grep -qs asked $SCRATCH/log && [ \"$(child_of $launcher)\" ]; do sleep 0.01; done
                 kill -$signal $launcher; wait $launcher; echo $?
             done 2>/dev/null",
-            Says("137\n143\n130"),
+            Says("137\n143\n129"),
         )],
         ..ATTACK
     },
