@@ -5,6 +5,7 @@
 //! file knows. At the end nothing may be left: no process of that user, no mount, no file.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod fixtures;
 pub mod terminal;
 
 use std::ffi::OsStr;
@@ -24,6 +25,9 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 /// selfdock's own exit status for what it could not do.
 pub const CANNOT: i32 = 124;
 
+/// From a caller's user id to that of the stranger who may attack them.
+const OTHERS: u32 = 500;
+
 /// A machine with selfdock installed, as far as one test is concerned.
 pub struct Host {
     dir: PathBuf,
@@ -41,6 +45,7 @@ impl Host {
         );
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
+        assert!(count < OTHERS, "too many tests for one program");
         let uid = 1_000_000 + process % 1_000_000 * 1000 + count;
         let base = std::env::var_os("SELFDOCK_TEST_DIR").unwrap_or_else(|| "/var/tmp".into());
         let dir = Path::new(&base).join(format!("selfdock-test-{process}-{count}"));
@@ -72,6 +77,11 @@ impl Host {
         self.uid
     }
 
+    /// The user id of another caller, a stranger to the first; the group id is the same.
+    pub fn other_uid(&self) -> u32 {
+        self.uid + OTHERS
+    }
+
     /// A path in this test's own directory, which is root's, 0755.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.join(name)
@@ -79,10 +89,19 @@ impl Host {
 
     /// `program`, to be run by the caller, in `/`, with standard input closed off.
     pub fn as_caller(&self, program: impl AsRef<OsStr>) -> Command {
+        Self::as_user(self.uid, program)
+    }
+
+    /// The same by the other caller.
+    pub fn as_other(&self, program: impl AsRef<OsStr>) -> Command {
+        Self::as_user(self.other_uid(), program)
+    }
+
+    fn as_user(uid: u32, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
-            .uid(self.uid)
-            .gid(self.uid)
+            .uid(uid)
+            .gid(uid)
             .current_dir("/")
             .stdin(Stdio::null());
         command.env_remove("RUST_BACKTRACE");
@@ -224,13 +243,14 @@ impl Host {
         command
     }
 
-    /// Every process of the caller's.
+    /// Every process of the two callers'.
     pub fn processes(&self) -> Vec<u32> {
         let is_callers = |pid: &u32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let real = format!("Uid:\t{}\t", self.uid);
+            let real = [self.uid, self.other_uid()].map(|uid| format!("Uid:\t{uid}\t"));
+            let is_real = |line: &str| real.iter().any(|real| line.starts_with(real));
             // A zombie has ended; who should collect it may be slow.
-            status.lines().any(|line| line.starts_with(&real)) && !status.contains("\nState:\tZ")
+            status.lines().any(is_real) && !status.contains("\nState:\tZ")
         };
         let pids = fs::read_dir("/proc").unwrap().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -284,7 +304,7 @@ fn binary() -> PathBuf {
 ///
 /// By another process: were it open for writing here, a test that forks at that moment would hold
 /// it open until its exec, and executing it would be ETXTBSY.
-fn copy(source: &Path, target: &Path) {
+pub fn copy(source: &Path, target: &Path) {
     let copied = Command::new("cp")
         .arg("--")
         .arg(source)
