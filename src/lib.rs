@@ -158,8 +158,8 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
-            supervise(&renounced, (child, hold), Ward::Pid1, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Pid1, held, &procfs)?)
         }
         Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
@@ -191,8 +191,8 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 has_terminal: caller.has_terminal,
                 ..Held::default()
             };
-            supervise(&renounced, (child, hold), Ward::Guest, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Guest, held, &procfs)?)
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
@@ -259,8 +259,14 @@ fn become_command(
                     has_terminal: caller.has_terminal,
                     ..Held::default()
                 };
-                return supervise(&renounced, (child, hold), Ward::ChildOfInit, held, procfs)
-                    .map_err(Error::Supervise);
+                let child = (child, hold);
+                return Ok(supervise(
+                    &renounced,
+                    child,
+                    Ward::ChildOfInit,
+                    held,
+                    procfs,
+                )?);
             }
             InitSide::Command(inner) => {
                 inner.wait_for_release().map_err(Error::Released)?;

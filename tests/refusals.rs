@@ -563,9 +563,10 @@ fn no_command_runs_where_one_of_the_calls_is_missing_or_forbidden() {
     }
 }
 
-/// On a terminal, standard input here, the command would be able to type into it.
+/// On a terminal, standard input here, the command would be able to type into it. And whoever took
+/// the supervisor over could do what the caller can.
 #[test]
-fn no_command_runs_on_a_terminal_without_the_terminal_filter() {
+fn no_command_runs_without_the_filters() {
     let host = Host::new();
     let tool = host.compile("start", START);
     let (_other_side, terminal) = new_terminal();
@@ -585,16 +586,23 @@ fn no_command_runs_on_a_terminal_without_the_terminal_filter() {
         }
         command.output().unwrap()
     };
-    let hint = "\nhint: on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER";
+    let hint = "\nhint: selfdock needs a kernel with CONFIG_SECCOMP_FILTER";
     for (errno, reason, hint) in [
         (libc::EINVAL, "Invalid argument", hint),
         (libc::ENOSYS, "Function not implemented", hint),
         (libc::EPERM, "Operation not permitted", ""),
         (0, "seccomp did not take effect", ""),
     ] {
-        let message = format!("cannot install the terminal filter: {reason}{hint}");
-        assert_refused(&run(errno, true), &message);
-        assert_eq!(out(&run(errno, false)), "ran\n", "{errno}");
+        let supervisors = format!("cannot install the supervisor's filter: {reason}{hint}");
+        assert_refused(&run(errno, false), &supervisors);
+        // Who is the first to notice ends both, and either may.
+        let terminals = format!("cannot install the terminal filter: {reason}{hint}");
+        let refused = run(errno, true);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let is_either = said.contains(&terminals) || said.contains(&supervisors);
+        assert!(is_either, "{}", text(&refused));
+        assert_ended(&refused, CANNOT);
+        assert!(refused.stdout.is_empty(), "{}", text(&refused));
     }
 }
 

@@ -45,6 +45,11 @@ pub(super) const fn go_if(value: u32, further: u8) -> sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, further)
 }
 
+/// If it is that value or a larger one.
+pub(super) const fn go_from(value: u32, further: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, value, further)
+}
+
 pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 
 pub(super) const fn end(answer: u32) -> sock_filter {
