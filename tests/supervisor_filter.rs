@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use host::{Host, out};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Says that it runs, and waits for ever.
 const IDLE: &str = "#include <unistd.h>
@@ -38,8 +40,10 @@ fn start(host: &Host, program: &Path, words: &[&str]) -> Child {
     child
 }
 
+/// Ends a supervisor, or a bare process, as a signal ends it.
 fn end(mut child: Child) {
-    child.kill().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    kill(pid, Signal::SIGTERM).unwrap();
     child.wait().unwrap();
 }
 
@@ -120,6 +124,7 @@ mod injected {
     use super::*;
     use host::terminal::Terminal;
     use nix::libc;
+    use nix::sys::wait::waitpid;
 
     /// `inject PID native|narrow NUMBER [ARG]...`: has a process that sleeps in a system call make
     /// another one, and then go back to its own. Words that begin with `/` are strings. Says
@@ -131,9 +136,11 @@ mod injected {
         #include <stdlib.h>
         #include <string.h>
         #include <sys/ptrace.h>
+        #include <sys/syscall.h>
         #include <sys/uio.h>
         #include <sys/user.h>
         #include <sys/wait.h>
+        #include <unistd.h>
         static pid_t pid;
         static void check(long result, const char *what) {
             if (result < 0) perror(what), exit(98);
@@ -150,13 +157,20 @@ mod injected {
             unsigned long args[6] = { 0 };
             pid = atoi(argv[1]);
             check(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD), "seize");
-            check(ptrace(PTRACE_INTERRUPT, pid, 0, 0), "interrupt");
-            wait_for_stop();
-            check(ptrace(PTRACE_GETREGS, pid, 0, &old), "getregs");
+            for (;;) {
+                check(ptrace(PTRACE_INTERRUPT, pid, 0, 0), "interrupt");
+                wait_for_stop();
+                check(ptrace(PTRACE_GETREGS, pid, 0, &old), "getregs");
+                long at = old.orig_rax;
+                if (at == SYS_poll || at == SYS_pause || at == SYS_restart_syscall) break;
+                // It is about to go to sleep.
+                check(ptrace(PTRACE_CONT, pid, 0, 0), "cont");
+                usleep(1000);
+            }
             // Back to the instruction in which it sleeps, two bytes long.
             old.rip -= 2;
             long code = ptrace(PTRACE_PEEKTEXT, pid, old.rip, 0);
-            if ((code & 0xffff) != 0x050f) return fprintf(stderr, "not in a call\n"), 98;
+            check((code & 0xffff) == 0x050f ? 0 : -1, "syscall instruction");
             for (int at = 4; at < argc; at++) {
                 args[at - 4] = strtoul(argv[at], 0, 0);
                 if (argv[at][0] != '/') continue;
@@ -318,7 +332,7 @@ mod injected {
     /// everything inside with it.
     fn assert_killed(calls: &[String]) {
         let host = host();
-        let bare = start(&host, &host.path("idle"), &[]);
+        let mut bare = start(&host, &host.path("idle"), &[]);
         for call in calls {
             let control = inject(&host, bare.id(), call);
             assert!(control.starts_with("returned "), "{call}: {control}");
@@ -328,6 +342,7 @@ mod injected {
             let status = child.wait().unwrap();
             assert_eq!(status.signal(), Some(libc::SIGSYS), "{call}: {status}");
             assert!(!status.core_dumped(), "{call}");
+            assert_eq!(bare.try_wait().unwrap(), None, "{call}");
             wait_for_processes(&host, &[bare.id()]);
         }
         end(bare);
@@ -413,11 +428,27 @@ mod injected {
         let idle = idle.to_str().unwrap();
         let running = start(&host, &host.program(), &["--name", "web", "run", idle]);
         let before = host.processes();
+        // The instance cannot end before its guest is collected, and the machine's init may be slow.
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
         let mut guest = start(&host, &host.program(), &["enter", "web", idle]);
         assert_eq!(inject(&host, guest.id(), &exec), KILLED);
         assert_eq!(guest.wait().unwrap().signal(), Some(libc::SIGSYS));
         wait_for_processes(&host, &before);
+        collect(&host);
         end(running);
+    }
+
+    /// Collects what has ended of the caller's and was left to this process.
+    fn collect(host: &Host) {
+        let (me, uid) = (std::process::id().to_string(), host.uid().to_string());
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for pid in pids.filter(|pid| field(*pid, "PPid:") == me) {
+            let is_callers = field(pid, "Uid:").starts_with(&uid);
+            if is_callers && field(pid, "State:").starts_with('Z') {
+                waitpid(Pid::from_raw(pid.cast_signed()), None).unwrap();
+            }
+        }
     }
 
     /// It is told there of processes that stop themselves, and looks for them.
