@@ -3,12 +3,13 @@
 
 mod host;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use host::{Host, out};
+use host::{Host, new_terminal, out, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -113,12 +114,156 @@ fn the_command_does_not_inherit_it() {
     }
 }
 
+/// All that a supervisor asks the kernel for, by the names that strace(1) has for it, and where it asks
+/// with few arguments only, those. A new one is to be thought about, and then listed here.
+const CALLS: [&str; 35] = [
+    "clock_gettime",
+    "clock_nanosleep",
+    "close",
+    "close_range",
+    "exit_group",
+    "fcntl F_GETFD",
+    "fcntl F_GETFL",
+    "fcntl F_SETFD",
+    "getdents64",
+    "getpgid",
+    "getpgrp",
+    "getpid",
+    "getsid",
+    "gettid",
+    "ioctl SECCOMP_IOCTL_NOTIF_ID_VALID",
+    "ioctl SECCOMP_IOCTL_NOTIF_RECV",
+    "ioctl SECCOMP_IOCTL_NOTIF_SEND",
+    "ioctl TIOCGPGRP",
+    "ioctl TIOCSPGRP",
+    "lseek",
+    "openat",
+    "pidfd_open",
+    "pidfd_send_signal",
+    "poll",
+    "ppoll",
+    "prlimit64",
+    "read",
+    "recvfrom",
+    "restart_syscall",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "sendto",
+    "statx",
+    "tgkill",
+    "waitid",
+];
+/// Memory, for which libc asks when it likes; old names; and what has to do with other processes of a
+/// terminal's.
+const OTHERS: [&str; 13] = [
+    "brk",
+    "fstat",
+    "kill 0",
+    "kill SIGCONT",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "nanosleep",
+    "newfstatat",
+    "rt_sigpending",
+    "tkill",
+];
+
+/// What the supervisors in a log of strace(1) asked for since they are filtered.
+fn asked_for(log: &str) -> BTreeSet<String> {
+    let mut filtered = BTreeSet::new();
+    let mut asked = BTreeSet::new();
+    for line in log.lines() {
+        let (pid, call) = line.split_once(' ').unwrap();
+        let Some((name, rest)) = call.trim_start().split_once('(') else {
+            continue;
+        };
+        if name == "seccomp" && rest.starts_with("0xffffffff") {
+            // How it sees that the filter is there.
+            assert!(
+                rest.contains("EPERM") || rest.contains("<unfinished"),
+                "{line}"
+            );
+            filtered.insert(pid);
+        } else if filtered.contains(pid) && !name.starts_with(['<', '+', '-']) {
+            let rest = rest.replace(" <unfinished ...>", "");
+            let second = rest.split([',', ')']).nth(1).unwrap_or_default();
+            asked.insert(match name {
+                "ioctl" | "fcntl" | "kill" => format!("{name}{second}"),
+                _ => name.to_owned(),
+            });
+        }
+    }
+    asked
+}
+
+#[test]
+fn it_asks_for_what_is_listed_and_for_nothing_else() {
+    let host = Host::new();
+    let log = host.path("log");
+    let mut asked = BTreeSet::new();
+    for line in [
+        "$SD run true",
+        "$SD --name web --init run sh -c (sleep 0.1&);exit",
+        "$SD run $SD run true",
+        "timeout 0.3 $SD run sleep 60",
+        "timeout 0.3 $SD --init run $SD run sleep 60",
+        "$SD run sh -c kill -TSTP $$",
+        "$SD run $SD --init run sh -c kill -TSTP $$",
+    ] {
+        for is_on_terminal in [false, true] {
+            let (_other_side, terminal) = new_terminal();
+            let mut command = Command::new("strace");
+            command.args(["-f", "-qq", "-o"]).arg(&log);
+            command.args(["setpriv", "--clear-groups"]);
+            let id = host.uid();
+            command.args([format!("--reuid={id}"), format!("--regid={id}")]);
+            command.args(["setsid", "--wait"]).current_dir("/");
+            if is_on_terminal {
+                command.arg("--ctty").stdin(Stdio::from(terminal));
+            } else {
+                command.stdin(Stdio::null());
+            }
+            let (start, script) = line.split_once(" -c ").unwrap_or((line, ""));
+            let words = start.split(' ');
+            let program = host.program();
+            command.args(words.map(|word| word.replace("$SD", program.to_str().unwrap())));
+            if !script.is_empty() {
+                command.args(["-c", script]);
+            }
+            let run = command.output().expect("strace is needed");
+            assert!(run.stderr.is_empty(), "{line}: {}", text(&run));
+            let calls = asked_for(&fs::read_to_string(&log).unwrap());
+            assert!(calls.contains("waitid"), "{line}: there is no supervisor");
+            asked.extend(calls);
+        }
+    }
+    let listed: BTreeSet<_> = CALLS
+        .iter()
+        .chain(&OTHERS)
+        .map(|name| name.to_string())
+        .collect();
+    let unknown: Vec<_> = asked.difference(&listed).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    let sure = [
+        "openat",
+        "pidfd_send_signal",
+        "pidfd_open",
+        "tgkill",
+        "ioctl SECCOMP_IOCTL_NOTIF_SEND",
+    ];
+    for name in sure {
+        assert!(asked.contains(name), "{name}: {asked:?}");
+    }
+}
+
 /// What it refuses and allows: calls that a debugger of root's has the supervisor make. The machine
 /// code of it is for one architecture.
 #[cfg(target_arch = "x86_64")]
 mod injected {
     use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
     use std::time::{Duration, Instant};
 
     use super::*;
