@@ -159,11 +159,11 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
             let child = (child, hold);
-            Ok(supervise(&renounced, child, Ward::Pid1, held, &procfs)?)
+            Ok(supervise(&renounced, child, Ward::Pid1, held, procfs)?)
         }
         Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
-            become_command(privilege, leash, request, &caller, own, &procfs)
+            become_command(privilege, leash, request, &caller, own, procfs)
         }
     }
 }
@@ -192,7 +192,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 ..Held::default()
             };
             let child = (child, hold);
-            Ok(supervise(&renounced, child, Ward::Guest, held, &procfs)?)
+            Ok(supervise(&renounced, child, Ward::Guest, held, procfs)?)
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
@@ -234,7 +234,7 @@ fn become_command(
     request: Request,
     caller: &Caller<'_>,
     own: OwnFiles,
-    procfs: &Procfs,
+    procfs: Procfs,
 ) -> Result<Ending, Error> {
     process::unshare_mount_namespace(&privilege.raise()?).map_err(Error::MountNamespace)?;
     let limit =
@@ -242,8 +242,8 @@ fn become_command(
     let own_file = own.program.stat;
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
-    let trees = plan.clone_trees(&mut privilege, procfs, &own.path)?;
-    instance::assemble(&mut privilege, trees, own, procfs)?;
+    let trees = plan.clone_trees(&mut privilege, &procfs, &own.path)?;
+    instance::assemble(&mut privilege, trees, own, &procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
     keep_from_typing(&mut privilege, caller)?;

@@ -70,11 +70,12 @@ pub fn supervise(
     (child, hold): (Process, Hold),
     ward: Ward,
     held: Held,
-    procfs: &Procfs,
+    procfs: Procfs,
 ) -> Result<Ending, SuperviseError> {
+    let procfs = procfs.by_plain_calls(renounced);
     let mut supervisor = Supervisor {
         renounced,
-        procfs,
+        procfs: &procfs,
         arrivals: Arrivals::listen()?,
         ward,
         child,

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use host::{CANNOT, Host, assert_refused, mounts, out, set_mode, text};
+use host::{CANNOT, Host, Install, assert_refused, mounts, out, set_mode, text};
 
 /// Prints the effective user id and the effective capabilities.
 const RIGHTS: &str = r#"
@@ -231,7 +231,7 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
         let stat = host.run_line(&format!("{options} stat -c %i:%u:%a {own}"));
         assert_eq!(
             out(&stat),
-            format!("{}:0:4755\n", program.ino()),
+            format!("{}:0:{:o}\n", program.ino(), Install::wanted().mode()),
             "{options}"
         );
     }

@@ -31,6 +31,8 @@ pub struct Procfs {
     root: OwnedFd,
     /// The number of the mount that it is on.
     mount: u64,
+    /// Is it read by openat(2)?
+    is_plain: bool,
 }
 
 impl Procfs {
@@ -42,7 +44,19 @@ impl Procfs {
             return Err(Errno::ENODEV);
         }
         let mount = stat.mount_id;
-        Ok(Self { root, mount })
+        let is_plain = false;
+        Ok(Self {
+            root,
+            mount,
+            is_plain,
+        })
+    }
+
+    /// From now on it is read by openat(2), as the supervisor's filter has it: that sees whether a file
+    /// is to be written to, and of openat2(2) it does not.
+    pub fn by_plain_calls(self, _: &Renounced) -> Self {
+        let is_plain = true;
+        Self { is_plain, ..self }
     }
 
     /// The numbers of the open descriptors, those of this reading excepted.
@@ -178,12 +192,14 @@ impl Procfs {
         )
     }
 
-    /// By openat(2), of which the supervisor's filter sees the flags. What keeps it on this mount is
-    /// asked afterwards: no path has `..` in it, or a magic link.
-    fn open_to_read(&self, path: &CStr, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let flags =
-            flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    fn open_to_read(&self, path: &CStr, kind: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | kind;
+        if !self.is_plain {
+            return self.lookup(path, flags);
+        }
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let opened = openat(&self.root, path, flags, Mode::empty())?;
+        // No path that is read has `..` or a magic link in it: what it crossed would show.
         if Stat::of(&opened)?.mount_id != self.mount {
             return Err(Errno::EXDEV);
         }

@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use super::capability::{bounding_set, mask};
 
-/// What keeps the set-user-id bit from having its effect: `bprm_creds_from_file()` and
+/// What keeps the set-user-id bit, or file capabilities, from having their effect: `bprm_creds_from_file()` and
 /// `mnt_may_suid()` in Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Cause {
     /// An outer program has given new privileges up for all that it starts.
     #[error("no_new_privs is set")]
     NoNewPrivs,
-    /// The file has no set-user-id bit, or is not root's.
+    /// The file has no set-user-id bit, or is not root's, and has no capabilities either.
     #[error("selfdock is not installed set-user-id root")]
     NotInstalled,
     /// The file is where no such bit counts.
@@ -49,7 +49,8 @@ impl Cause {
         if map.split_whitespace().ne(["0", "0", "4294967295"]) {
             return Self::UserNamespace;
         }
-        if fs::metadata(PROGRAM).is_ok_and(|file| file.uid() != 0 || file.mode() & 0o4000 == 0) {
+        let is_set_user_id = |file: fs::Metadata| file.uid() == 0 && file.mode() & 0o4000 != 0;
+        if fs::metadata(PROGRAM).is_ok_and(|file| !is_set_user_id(file)) && !has_capabilities() {
             return Self::NotInstalled;
         }
         if statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID)) {
@@ -71,4 +72,12 @@ impl Cause {
             Self::UserNamespace => "run selfdock outside of the user namespace",
         }
     }
+}
+
+/// Has the running program's file capabilities of its own? getxattr(2)
+fn has_capabilities() -> bool {
+    let (path, name) = (c"/proc/self/exe".as_ptr(), c"security.capability".as_ptr());
+    // SAFETY: both are NUL-terminated literals; with a size of 0 nothing is written.
+    let size = unsafe { libc::getxattr(path, name, std::ptr::null_mut(), 0) };
+    size > 0
 }
