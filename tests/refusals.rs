@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 
-use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text};
+use host::{
+    CANNOT, Host, Install, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text,
+};
 
 /// Becomes the caller and executes a program, in a state that root has prepared:
 /// `start [deny=CALL,ERRNO[,BITS]]... [alarm=MICROSECONDS] uid=UID PROGRAM [ARG]...`.
@@ -138,6 +140,50 @@ fn a_program_that_is_set_group_id_as_well_is_refused() {
     assert_refused(
         &run,
         "cannot use privilege: the real, effective and saved group ids differ",
+    );
+}
+
+/// File capabilities are the other way to install it. Effective ones would be there when libc starts.
+#[test]
+fn file_capabilities_that_are_effective_from_the_start_are_refused() {
+    let host = Host::new();
+    let program = misinstalled(&host, "capable", 0o755, 0, 0);
+    let run_with = |capabilities: &str| {
+        let setcap = Command::new("setcap")
+            .arg(capabilities)
+            .arg(&program)
+            .output()
+            .expect("setcap is needed: libcap2-bin");
+        assert!(setcap.status.success(), "{}", text(&setcap));
+        host.as_caller(&program).args(SAY).output().unwrap()
+    };
+    assert_eq!(out(&run_with(host::CAPABILITIES)), "ran\n");
+    // The other two make it safer, and are not needed for a start.
+    assert_eq!(out(&run_with("cap_sys_admin+p")), "ran\n");
+    for capabilities in [
+        "cap_sys_admin,cap_sys_chroot,cap_setpcap+ep",
+        "cap_sys_admin+ep",
+    ] {
+        assert_refused(
+            &run_with(capabilities),
+            "cannot use privilege: capabilities were effective from the start\n\
+             hint: give its file capabilities as permitted only: setcap ...+p",
+        );
+    }
+    let not_installed = "cannot get privilege: selfdock is being traced\n\
+                         hint: only root can trace a set-user-id program";
+    assert_refused(&run_with("cap_sys_chroot+p"), not_installed);
+    // They do not survive a copy.
+    copy(&program, &host.path("copy"));
+    let run = host
+        .as_caller(host.path("copy"))
+        .args(SAY)
+        .output()
+        .unwrap();
+    assert_refused(
+        &run,
+        "cannot get privilege: selfdock is not installed set-user-id root\n\
+         hint: install.sh installs it as it must be",
     );
 }
 
@@ -265,11 +311,14 @@ fn a_caller_in_a_user_namespace_of_their_own_is_refused() {
         "{}",
         text(&run)
     );
-    assert_refused(
-        &unshare(&["--user", "--map-current-user"]),
+    // File capabilities are, but over that namespace alone: capabilities(7).
+    let message = Install::wanted().choose(
         "cannot get privilege: the set-user-id bit is not honoured in this user namespace\n\
          hint: run selfdock outside of the user namespace",
+        "cannot use selfdock's own file: Operation not permitted\n\
+         hint: capabilities of a user namespace do not reach its outer mounts: run it outside",
     );
+    assert_refused(&unshare(&["--user", "--map-current-user"]), message);
 }
 
 /// As in a container that withholds the capability.
@@ -1154,8 +1203,20 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let host = host_for_interference();
     let refused =
         |call: &'static str| move |number: usize, run: &Output| assert_given_up(call, number, run);
-    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, refused("setresuid"));
-    assert_eq!(interfered, 1);
+    // With file capabilities the user id is the caller's already, and nothing is left undone.
+    let interfered =
+        interfere(
+            &host,
+            "setresuid",
+            "retval=0",
+            1..4,
+            |number, run| match Install::wanted() {
+                Install::SetUserId => assert_given_up("setresuid", number, run),
+                Install::FileCapabilities => assert_eq!(out(run), "sound\n"),
+            },
+        );
+    let starts = Install::wanted().choose(1, 2);
+    assert_eq!(interfered, starts);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 12, 19, 30].into_iter();
     let interfered = interfere(&host, "capset", "retval=0", numbers, refused("capset"));
     assert!(interfered > 5, "{interfered}");

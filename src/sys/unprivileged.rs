@@ -50,7 +50,7 @@ impl Cause {
             return Self::UserNamespace;
         }
         let is_set_user_id = |file: fs::Metadata| file.uid() == 0 && file.mode() & 0o4000 != 0;
-        if fs::metadata(PROGRAM).is_ok_and(|file| !is_set_user_id(file)) && !has_capabilities() {
+        if fs::metadata(PROGRAM).is_ok_and(|file| !is_set_user_id(file)) && !has_capability() {
             return Self::NotInstalled;
         }
         if statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID)) {
@@ -74,10 +74,15 @@ impl Cause {
     }
 }
 
-/// Has the running program's file capabilities of its own? getxattr(2)
-fn has_capabilities() -> bool {
+/// Has the running program's file the capability that is needed? getxattr(2): `struct vfs_cap_data` in
+/// `linux/capability.h`, of which the second word has the first 32 of those permitted.
+fn has_capability() -> bool {
     let (path, name) = (c"/proc/self/exe".as_ptr(), c"security.capability".as_ptr());
-    // SAFETY: both are NUL-terminated literals; with a size of 0 nothing is written.
-    let size = unsafe { libc::getxattr(path, name, std::ptr::null_mut(), 0) };
-    size > 0
+    let mut words = [0_u32; 6];
+    let (start, size) = (words.as_mut_ptr().cast(), size_of_val(&words));
+    // SAFETY: both names are NUL-terminated literals; the kernel writes at most `size` bytes from
+    // `start`, and `words` has that many.
+    let status = unsafe { libc::getxattr(path, name, start, size) };
+    let [_, permitted, ..] = words.map(u32::from_le);
+    status > 0 && u64::from(permitted) & mask(Capability::CAP_SYS_ADMIN) != 0
 }
