@@ -170,21 +170,15 @@ fn file_capabilities_that_are_effective_from_the_start_are_refused() {
              hint: give its file capabilities as permitted only: setcap ...+p",
         );
     }
-    let not_installed = "cannot get privilege: selfdock is being traced\n\
-                         hint: only root can trace a set-user-id program";
+    let not_installed = "cannot get privilege: selfdock is not installed set-user-id root\n\
+                         hint: install.sh installs it as it must be";
     assert_refused(&run_with("cap_sys_chroot+p"), not_installed);
     // They do not survive a copy.
-    copy(&program, &host.path("copy"));
-    let run = host
-        .as_caller(host.path("copy"))
-        .args(SAY)
-        .output()
-        .unwrap();
-    assert_refused(
-        &run,
-        "cannot get privilege: selfdock is not installed set-user-id root\n\
-         hint: install.sh installs it as it must be",
-    );
+    out(&run_with(host::CAPABILITIES));
+    let path = host.path("copy");
+    copy(&program, &path);
+    let run = host.as_caller(&path).args(SAY).output().unwrap();
+    assert_refused(&run, not_installed);
 }
 
 /// `setpriv --no-new-privs`: sandboxes set it for all that they start.
