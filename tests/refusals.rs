@@ -1198,26 +1198,21 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let refused =
         |call: &'static str| move |number: usize, run: &Output| assert_given_up(call, number, run);
     // With file capabilities the user id is the caller's already, and nothing is left undone.
-    let interfered =
-        interfere(
-            &host,
-            "setresuid",
-            "retval=0",
-            1..4,
-            |number, run| match Install::wanted() {
-                Install::SetUserId => assert_given_up("setresuid", number, run),
-                Install::FileCapabilities => assert_eq!(out(run), "sound\n"),
-            },
-        );
+    let of_user_id = |call: &'static str| {
+        move |number: usize, run: &Output| match Install::wanted() {
+            Install::SetUserId => assert_given_up(call, number, run),
+            Install::FileCapabilities => assert_eq!(out(run), "sound\n", "{call} {number}"),
+        }
+    };
+    let judge = of_user_id("setresuid");
+    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, judge);
     assert_eq!(interfered, 1);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 12, 19, 30].into_iter();
     let interfered = interfere(&host, "capset", "retval=0", numbers, refused("capset"));
     assert!(interfered > 5, "{interfered}");
     // Without PR_SET_KEEPCAPS nothing is permitted; the others are seen by what they leave.
-    assert_eq!(
-        interfere(&host, "prctl", "retval=0", 1..2, refused("prctl")),
-        1
-    );
+    let interfered = interfere(&host, "prctl", "retval=0", 1..2, of_user_id("prctl"));
+    assert_eq!(interfered, 1);
     let numbers = (2..12).chain((12..110).step_by(9));
     let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
     assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);
