@@ -161,12 +161,12 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
-            supervise(&renounced, (child, hold), Ward::Pid1, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Pid1, held, procfs)?)
         }
         Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
-            become_command(privilege, leash, request, &caller, own, &procfs)
+            become_command(privilege, leash, request, &caller, own, procfs)
         }
     }
 }
@@ -195,8 +195,8 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 has_terminal: caller.has_terminal,
                 ..Held::default()
             };
-            supervise(&renounced, (child, hold), Ward::Guest, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Guest, held, procfs)?)
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
@@ -239,7 +239,7 @@ fn become_command(
     request: Request,
     caller: &Caller<'_>,
     own: OwnFiles,
-    procfs: &Procfs,
+    procfs: Procfs,
 ) -> Result<Ending, Error> {
     process::expect_to_be_pid_1().map_err(Error::PidNamespace)?;
     process::unshare_mount_namespace(&mut privilege).map_err(Error::MountNamespace)?;
@@ -249,12 +249,12 @@ fn become_command(
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
     let own_path = own.program.as_ref().map(|program| &program.path);
-    let trees = plan.clone_trees(&mut privilege, procfs, own_path)?;
+    let trees = plan.clone_trees(&mut privilege, &procfs, own_path)?;
     let is_hosts_own = trees.is_hosts_own;
-    instance::assemble(&mut privilege, trees, own, procfs)?;
+    instance::assemble(&mut privilege, trees, own, &procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
-    install_filters(&mut privilege, caller, procfs, is_hosts_own)?;
+    install_filters(&mut privilege, caller, &procfs, is_hosts_own)?;
     let renounced = privilege.renounce(request.gain)?;
     let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
@@ -267,8 +267,14 @@ fn become_command(
                     has_terminal: caller.has_terminal,
                     ..Held::default()
                 };
-                return supervise(&renounced, (child, hold), Ward::ChildOfInit, held, procfs)
-                    .map_err(Error::Supervise);
+                let child = (child, hold);
+                return Ok(supervise(
+                    &renounced,
+                    child,
+                    Ward::ChildOfInit,
+                    held,
+                    procfs,
+                )?);
             }
             InitSide::Command(inner) => {
                 inner.wait_for_release().map_err(Error::Released)?;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use host::fixtures::{RIGHTS, TRY_EVERYTHING, fake_etc};
-use host::{CANNOT, Host, assert_refused, mounts, out, set_mode, text};
+use host::{CANNOT, Host, Install, assert_refused, mounts, out, set_mode, text};
 
 /// The words of `line` with `$DIR` and `$SD` filled in, as `Host::run_line` does.
 fn fill(host: &Host, line: &str) -> String {
@@ -198,7 +198,7 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
         let stat = host.run_line(&format!("{options} stat -c %i:%u:%a {own}"));
         assert_eq!(
             out(&stat),
-            format!("{}:0:4755\n", program.ino()),
+            format!("{}:0:{:o}\n", program.ino(), Install::wanted().mode()),
             "{options}"
         );
     }

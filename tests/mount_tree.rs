@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, fchown, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use host::{CANNOT, Host, assert_ended, assert_refused, out, text};
+use host::{CANNOT, Host, Install, assert_ended, assert_refused, out, text};
 
 /// A host of few mounts, whatever this one has: `/` with nothing on it but /dev, /proc, /sys and an
 /// empty /tmp from which programs can be executed.
@@ -244,7 +244,8 @@ fn the_one_mount_that_is_not_nosuid_is_selfdocks_own_file() {
             &host,
             &format!("$SD {options} stat -c '%d:%i %a %u' {place}"),
         );
-        let expected = format!("{}:{} 4755 0\n", own.dev(), own.ino());
+        let mode = Install::wanted().mode();
+        let expected = format!("{}:{} {mode:o} 0\n", own.dev(), own.ino());
         assert_eq!(out(&run), expected, "{options}");
     }
 }

@@ -71,6 +71,11 @@ pub(super) const fn go_if_any(bits: u32, further: u8) -> sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, further)
 }
 
+/// If it is that value or a larger one.
+pub(super) const fn go_from(value: u32, further: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, value, further)
+}
+
 pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 
 /// The call does nothing, and fails with this error.

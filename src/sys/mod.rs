@@ -18,6 +18,7 @@ pub mod procfs;
 pub mod self_stop;
 pub mod signal;
 pub mod socket;
+pub mod supervisor_filter;
 pub mod terminal;
 pub mod unprivileged;
 pub mod user_namespaces;

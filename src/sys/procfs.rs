@@ -27,16 +27,36 @@ const ROOT_INODE: u64 = 1;
 
 /// A proven proc filesystem.
 #[derive(Debug)]
-pub struct Procfs(OwnedFd);
+pub struct Procfs {
+    root: OwnedFd,
+    /// The number of the mount that it is on.
+    mount: u64,
+    /// Is it read by openat(2)?
+    is_plain: bool,
+}
 
 impl Procfs {
     /// Opens `/proc` and proves it. `ENODEV` if it is something else.
     pub fn open(at_rest: &impl AtRest) -> Result<Self, Errno> {
         let root = open_without_links(at_rest, c"/proc")?;
-        if !is_on_procfs(&root)? || Stat::of(&root)?.inode != ROOT_INODE {
+        let stat = Stat::of(&root)?;
+        if !is_on_procfs(&root)? || stat.inode != ROOT_INODE {
             return Err(Errno::ENODEV);
         }
-        Ok(Self(root))
+        let mount = stat.mount_id;
+        let is_plain = false;
+        Ok(Self {
+            root,
+            mount,
+            is_plain,
+        })
+    }
+
+    /// From now on it is read by openat(2), as the supervisor's filter has it: that sees whether a file
+    /// is to be written to, and of openat2(2) it does not.
+    pub fn by_plain_calls(self, _: &Renounced) -> Self {
+        let is_plain = true;
+        Self { is_plain, ..self }
     }
 
     /// The numbers of the open descriptors, those of this reading excepted.
@@ -44,7 +64,7 @@ impl Procfs {
     /// A loop up to RLIMIT_NOFILE would miss those above a limit that was lowered since.
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-        let ours = [self.0.as_raw_fd(), dir.as_raw_fd()];
+        let ours = [self.root.as_raw_fd(), dir.as_raw_fd()];
         let mut numbers = numbers_in(dir)?;
         numbers.retain(|number| !ours.contains(number));
         Ok(numbers)
@@ -52,7 +72,7 @@ impl Procfs {
 
     /// The processes that the caller can see, by the numbers that they have here.
     pub fn processes(&self) -> Result<Vec<u32>, Errno> {
-        numbers_in(self.lookup(c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)
+        numbers_in(self.open_to_read(c".", OFlag::O_DIRECTORY)?)
     }
 
     /// What the kernel calls the file behind the descriptor `number`: a path, or `kind:[detail]`.
@@ -176,7 +196,7 @@ impl Procfs {
             | ResolveFlag::RESOLVE_NO_MAGICLINKS
             | ResolveFlag::RESOLVE_NO_XDEV;
         openat2(
-            &self.0,
+            &self.root,
             path,
             OpenHow::new()
                 .flags(flags | OFlag::O_CLOEXEC)
@@ -184,11 +204,25 @@ impl Procfs {
         )
     }
 
+    fn open_to_read(&self, path: &CStr, kind: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | kind;
+        if !self.is_plain {
+            return self.lookup(path, flags);
+        }
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let opened = openat(&self.root, path, flags, Mode::empty())?;
+        // No path that is read has `..` or a magic link in it: what it crossed would show.
+        if Stat::of(&opened)?.mount_id != self.mount {
+            return Err(Errno::EXDEV);
+        }
+        Ok(opened)
+    }
+
     /// A file of this procfs.
     pub fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
         // Room for a usual mount table: fewer reads, and each of them a consistent piece.
         let mut content = Vec::with_capacity(16 << 10);
-        File::from(self.lookup(path, OFlag::O_RDONLY)?)
+        File::from(self.open_to_read(path, OFlag::empty())?)
             .read_to_end(&mut content)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         Ok(content)
@@ -203,7 +237,7 @@ impl Procfs {
 
 impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 

@@ -1,4 +1,7 @@
-//! The fixture: an installed set-user-id copy of selfdock, an unprivileged caller, and bait.
+//! The fixture: an installed copy of selfdock, an unprivileged caller, and bait.
+//!
+//! With SELFDOCK_TEST_INSTALL=file-capabilities in the environment it is not set-user-id, but has
+//! capabilities of its own.
 //!
 //! Each test has its own directory, outside of the clone (which the caller may not be able to
 //! reach) and outside of /tmp (which is another one inside), and its own user id, which no passwd
@@ -21,6 +24,43 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+
+/// How selfdock is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    SetUserId,
+    FileCapabilities,
+}
+
+impl Install {
+    /// What SELFDOCK_TEST_INSTALL asks for.
+    pub fn wanted() -> Self {
+        match std::env::var("SELFDOCK_TEST_INSTALL").as_deref() {
+            Err(_) | Ok("" | "setuid") => Self::SetUserId,
+            Ok("file-capabilities") => Self::FileCapabilities,
+            Ok(other) => panic!("SELFDOCK_TEST_INSTALL: {other}: no such way"),
+        }
+    }
+
+    /// The permissions of the installed file.
+    pub fn mode(self) -> u32 {
+        match self {
+            Self::SetUserId => 0o4755,
+            Self::FileCapabilities => 0o755,
+        }
+    }
+
+    /// Asserted where the two differ: the one of what `SetUserId` and `FileCapabilities` come to.
+    pub fn choose<T>(self, set_user_id: T, file_capabilities: T) -> T {
+        match self {
+            Self::SetUserId => set_user_id,
+            Self::FileCapabilities => file_capabilities,
+        }
+    }
+}
+
+/// As install.sh gives them: see setcap(8).
+pub const CAPABILITIES: &str = "cap_sys_admin,cap_sys_chroot,cap_setpcap+p";
 
 /// selfdock's own exit status for what it could not do.
 pub const CANNOT: i32 = 124;
@@ -61,10 +101,15 @@ impl Host {
         host
     }
 
-    /// Puts a copy of selfdock at `path`, root:root 4755.
+    /// Puts a copy of selfdock at `path`, root's, and makes it as privileged as it must be.
     pub fn install(&self, path: &Path) {
         copy(&binary(), path);
-        set_mode(path, 0o4755);
+        set_mode(path, Install::wanted().mode());
+        if Install::wanted() == Install::FileCapabilities {
+            let setcap = Command::new("setcap").arg(CAPABILITIES).arg(path).output();
+            let setcap = setcap.expect("setcap is needed: libcap2-bin");
+            assert!(setcap.status.success(), "{}", text(&setcap));
+        }
     }
 
     /// The installed program.
