@@ -180,7 +180,12 @@ fn calls(own: u32, duties: Duties) -> Vec<Call> {
 /// The filter; `None` if it would be too long. By another table of the machine's than its own no call
 /// is allowed, and none of the x32 kind, which are in that table with numbers of their own.
 fn program(calls: &[Call]) -> Option<Vec<sock_filter>> {
-    let mut program = vec![load(ARCH), go_if(bpf::HERE.native, 1), end(KILL), load(NUMBER)];
+    let mut program = vec![
+        load(ARCH),
+        go_if(bpf::HERE.native, 1),
+        end(KILL),
+        load(NUMBER),
+    ];
     program.extend(search(calls)?);
     Some(program)
 }

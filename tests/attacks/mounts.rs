@@ -146,7 +146,9 @@ pub const ATTACKS: &[Attack] = &[
                 Says("end"),
             ),
             (
-                "$SD $IN run unshare -Urmpf sh -c 'mount -t proc p /mnt && ls /mnt/fs; echo end' 2>/dev/null",
+                // Further inside there may be no user namespace either: what nobody can read of the
+                // host's settings counts as forbidden.
+                "$SD $IN run unshare -Urmpf sh -c 'mount -t proc p /mnt && ls /mnt/fs' 2>/dev/null; echo end",
                 Says("end"),
             ),
         ],

@@ -37,7 +37,7 @@ pub const ATTACKS: &[Attack] = &[
             (
                 "exec tool nnp $SD run echo ran",
                 Refused("cannot get privilege: no_new_privs is set\n\
-                    hint: something that runs selfdock forbids new privileges to its children"),
+                    hint: what runs selfdock forbids new privileges to its children, as --no-nest does"),
             ),
             (
                 "exec tool traced $SD run echo ran",
