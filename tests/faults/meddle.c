@@ -163,9 +163,9 @@ static void see_call(struct process *process) {
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !process->is_selfdock) return;
     int number = process - processes, call = process->calls++;
     int is_it = number == at_process && call == at_call;
-    if (at_process >= 0 && !is_it) return;
     char text[240];
     describe(process, info.entry.nr, info.entry.args, text);
+    if (at_process >= 0 && !is_it) return;
     fprintf(report, "%d %d %s\n", number, call, text);
     if (!is_it) return;
     if (deed < 0) {

@@ -67,6 +67,8 @@ pub enum Kind {
     NoExec,
     /// As always, but that selfdock's own file is /dev/selfdock.
     AtDev,
+    /// As always, but that the command begins in the root directory.
+    InRoot,
     /// The command had been let go, and what it said is as always, as far as it came.
     Overtaken,
 }
@@ -145,7 +147,9 @@ impl<'a> Stage<'a> {
         let mut words = line.splitn(3, ' ');
         let mut number = || words.next().unwrap().parse().unwrap();
         let (process, number) = (number(), number());
-        let what = words.next().unwrap().replace(self.host.path("").to_str().unwrap(), "$DIR/");
+        let dir = self.host.path("");
+        let what = words.next().unwrap().replace(dir.to_str().unwrap().trim_end_matches('/'), "$DIR");
+        let what = anonymous(&what);
         Call {
             process,
             number,
@@ -275,8 +279,26 @@ impl<'a> Stage<'a> {
         if missing.len() == 1 && missing.iter().map(at_dev).eq(more.iter().cloned()) {
             return Some(Kind::AtDev);
         }
-        let is_harmless = |line: &String| line.starts_with("mount ") && line.contains(" ro,nosuid,");
+        let in_root = |line: &String| line.replace(self.directory.to_str().unwrap().trim_end_matches('/'), "/");
+        if missing.len() == 1 && missing.iter().map(in_root).eq(more.iter().cloned()) {
+            return Some(Kind::InRoot);
+        }
+        // The cover itself is mounted once as a whole, below our own /dev.
+        let is_harmless = |line: &String| {
+            line.starts_with("mount ") && line.contains(" ro,nosuid,")
+                || line.contains(" rw,nosuid,nodev,noexec,") && line.contains("size=64k,mode=755")
+        };
         (missing.is_empty() && more.iter().all(is_harmless)).then_some(Kind::Covered)
+    }
+}
+
+/// A name that is looked up in a directory, on the way to what this machine has mounted, is any.
+fn anonymous(what: &str) -> String {
+    match what.split_once("openat2 ") {
+        Some((before, path)) if !path.starts_with(['/', '$', '.']) && !path.starts_with("self") => {
+            format!("{before}openat2 PART")
+        }
+        _ => what.to_owned(),
     }
 }
 
