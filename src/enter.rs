@@ -24,7 +24,7 @@ use crate::procinfo::Status;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr};
 use crate::sys::privilege::{PrivilegeError, Shelved};
-use crate::sys::process::{self, Process};
+use crate::sys::process::{self, NamespaceError, Process};
 use crate::sys::procfs::Procfs;
 
 /// Why an instance cannot be entered.
@@ -84,6 +84,9 @@ pub enum Reason {
     /// selfdock's own file or the terminal could not be put in place.
     #[error(transparent)]
     Place(#[from] InstanceError),
+    /// A copy of its mount namespace could not be made.
+    #[error("cannot make a mount namespace: {0}")]
+    Namespace(#[from] NamespaceError),
     /// Privilege could not be raised.
     #[error("cannot use privilege: {0}")]
     Privilege(#[from] PrivilegeError),
@@ -169,8 +172,8 @@ impl Target {
             Err(errno) => return Err(failed("ioctl")(errno)),
         }
         self.check_mounts(shelved, &own, procfs)?;
+        process::unshare_mount_namespace(shelved)?;
         let raised = shelved.raise()?;
-        process::unshare_mount_namespace(&raised).map_err(failed("unshare"))?;
         mount::restrict_namespace(&raised, Attr::NOSUID).map_err(failed("mount_setattr"))?;
         drop(raised);
         Ok(put_own(shelved, own)?)

@@ -19,7 +19,7 @@ use crate::request::RequestError;
 use crate::sys::descriptor::DescriptorError;
 use crate::sys::filter::FilterError;
 use crate::sys::privilege::PrivilegeError;
-use crate::sys::process::SplitError;
+use crate::sys::process::{NamespaceError, SplitError};
 use crate::sys::unprivileged::Cause;
 
 /// Why there is no command running.
@@ -62,11 +62,11 @@ pub enum Error {
     #[error(transparent)]
     Own(#[from] OwnError),
     /// unshare(2), CLONE_NEWPID.
-    #[error("cannot make a pid namespace: {}", .0.desc())]
-    PidNamespace(Errno),
+    #[error("cannot make a pid namespace: {0}")]
+    PidNamespace(NamespaceError),
     /// unshare(2), CLONE_NEWNS.
-    #[error("cannot make a mount namespace: {}", .0.desc())]
-    MountNamespace(Errno),
+    #[error("cannot make a mount namespace: {0}")]
+    MountNamespace(NamespaceError),
     /// fork(2) and what belongs to it.
     #[error("cannot start a process: {0}")]
     Split(#[from] SplitError),
@@ -123,10 +123,10 @@ impl Error {
             Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS)) => {
                 "on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER"
             }
-            Self::PidNamespace(Errno::ENOSPC) => {
+            Self::PidNamespace(NamespaceError::Kernel(Errno::ENOSPC)) => {
                 "too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"
             }
-            Self::MountNamespace(Errno::ENOSPC) => {
+            Self::MountNamespace(NamespaceError::Kernel(Errno::ENOSPC)) => {
                 "user.max_mnt_namespaces or fs.mount-max is reached"
             }
             Self::Split(SplitError::Kernel {

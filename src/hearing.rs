@@ -22,7 +22,7 @@ pub enum Hearing {
     Hears,
     /// It waits until it is unblocked, and is dropped then, or taken by sigwaitinfo(2) and its like.
     Blocked,
-    /// The process cannot be seen.
+    /// The process cannot be seen, or is too busy to tell yet.
     Unknown,
 }
 
@@ -65,8 +65,9 @@ pub fn hearing(renounced: &Renounced, procfs: &Procfs, process: &Process, signal
         }
         sleep(PAUSE);
     }
+    // Always blocked, and never at rest: a child that vfork(2) waits for does not come to run, say.
     if is_blocked {
-        Hearing::Blocked
+        Hearing::Unknown
     } else {
         Hearing::Deaf
     }

@@ -236,7 +236,8 @@ fn become_command(
     own: OwnFiles,
     procfs: &Procfs,
 ) -> Result<Ending, Error> {
-    process::unshare_mount_namespace(&privilege.raise()?).map_err(Error::MountNamespace)?;
+    process::expect_to_be_pid_1().map_err(Error::PidNamespace)?;
+    process::unshare_mount_namespace(&mut privilege).map_err(Error::MountNamespace)?;
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
     let own_file = own.program.stat;

@@ -321,10 +321,10 @@ impl Supervisor<'_> {
         }
         match hearing {
             Hearing::Deaf => self.make_up_for(signal),
-            Hearing::Unknown => self.postponed.add(signal),
-            // selfdock, at the other end of the hold, takes what it has blocked.
-            Hearing::Blocked if self.hold.is_none() => self.postponed.add(signal),
-            Hearing::Blocked | Hearing::Hears => {}
+            // Also before the command's exec, which may be over by now: a selfdock that takes what
+            // it has blocked will say so.
+            Hearing::Blocked | Hearing::Unknown => self.postponed.add(signal),
+            Hearing::Hears => {}
         }
         Ok(())
     }

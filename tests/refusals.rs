@@ -141,6 +141,26 @@ fn a_program_that_is_set_group_id_as_well_is_refused() {
     );
 }
 
+/// libc would start up with them, and look paths up.
+#[test]
+fn a_program_whose_file_capabilities_are_effective_is_refused() {
+    let host = Host::new();
+    let program = misinstalled(&host, "effective", 0o755, 0, 0);
+    let capabilities = |kind: &str| {
+        let mut setcap = Command::new("setcap");
+        setcap.arg(format!("cap_sys_admin,cap_setpcap,cap_sys_chroot+{kind}"));
+        assert!(setcap.arg(&program).status().unwrap().success());
+    };
+    capabilities("p");
+    let run = host.as_caller(&program).args(SAY).output().unwrap();
+    assert_eq!(out(&run), "ran\n");
+    capabilities("ep");
+    let run = host.as_caller(&program).args(SAY).output().unwrap();
+    let hint = "hint: give its file capabilities as permitted only: setcap ...+p";
+    let message = "cannot use privilege: capabilities were effective from the start";
+    assert_refused(&run, &format!("{message}\n{hint}"));
+}
+
 /// `setpriv --no-new-privs`: sandboxes set it for all that they start.
 #[test]
 fn a_caller_under_no_new_privs_is_refused() {
@@ -995,10 +1015,12 @@ fn interfere(
     let log = host.path(format!("log-{call}"));
     let mut count = 0;
     for number in numbers {
-        // What hangs is no refusal either.
-        let mut command = Command::new("timeout");
+        // In a namespace of its own: where one call only claims success, the next ones may hit what
+        // was not meant. And what hangs is no refusal either.
+        let mut command = Command::new("unshare");
         command
-            .args(["--signal=KILL", "5", "strace", "-f", "-qq", "-o"])
+            .args(["--mount", "--propagation", "private"])
+            .args(["timeout", "--signal=KILL", "5", "strace", "-f", "-qq", "-o"])
             .arg(&log);
         command.args([
             "-e",
@@ -1159,6 +1181,25 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let numbers = (2..12).chain((12..110).step_by(9));
     let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
     assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);
+}
+
+/// The same of namespaces: the mounts of the host would be rebuilt. Hence in a copy of them.
+#[test]
+fn a_namespace_that_only_claims_to_be_new_is_refused() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    for (kind, flag) in [("pid", libc::CLONE_NEWPID), ("mount", libc::CLONE_NEWNS)] {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        let deny = format!("deny={},0,{flag}", libc::SYS_unshare);
+        command.arg(&tool).arg(deny);
+        command
+            .arg(format!("uid={}", host.uid()))
+            .arg(host.program());
+        let run = command.args(SAY).stdin(Stdio::null()).output().unwrap();
+        let message = format!("cannot make a {kind} namespace: unshare did not take effect");
+        assert_refused(&run, &message);
+    }
 }
 
 /// A usage error is the same kind of refusal, with or without privilege.

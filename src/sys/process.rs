@@ -11,9 +11,10 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd::{ForkResult, Pid, getpgid};
+use nix::unistd::{ForkResult, Pid, getpgid, getpid};
 use thiserror::Error;
 
+use super::fs::{self, Stat};
 use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
 use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
@@ -23,15 +24,48 @@ use super::signal::{default_sigchld, set_sigchld};
 ///
 /// Errors: `ENOSPC` at the 33rd level, or at `user.max_pid_namespaces`.
 /// Source: `create_pid_namespace()` in Linux `kernel/pid_namespace.c`.
-pub fn unshare_pid_namespace(_: &Raised<'_>) -> Result<(), Errno> {
-    nix::sched::unshare(CloneFlags::CLONE_NEWPID)
+pub fn unshare_pid_namespace(_: &Raised<'_>) -> Result<(), NamespaceError> {
+    Ok(nix::sched::unshare(CloneFlags::CLONE_NEWPID)?)
+}
+
+/// Is this process pid 1, as the first child after `unshare_pid_namespace` is?
+pub fn expect_to_be_pid_1() -> Result<(), NamespaceError> {
+    match getpid().as_raw() {
+        1 => Ok(()),
+        _ => Err(NamespaceError::Ineffective),
+    }
 }
 
 /// Moves this process to a copy of its mount namespace.
 ///
+/// In a copy each mount has a number of its own. That is looked at, since all that follows would
+/// rebuild the mounts of the host if a filter had let the call do nothing.
 /// Errors: `ENOSPC` at `user.max_mnt_namespaces` or `fs.mount-max`.
-pub fn unshare_mount_namespace(_: &Raised<'_>) -> Result<(), Errno> {
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+/// Source: `copy_mnt_ns()` in Linux `fs/namespace.c`.
+pub fn unshare_mount_namespace(shelved: &mut Shelved) -> Result<(), NamespaceError> {
+    let root = |shelved: &Shelved| fs::open_dir(shelved, c"/").and_then(Stat::of);
+    let before = root(shelved)?;
+    let raised = shelved.raise()?;
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+    drop(raised);
+    if root(shelved)?.mount_id == before.mount_id {
+        return Err(NamespaceError::Ineffective);
+    }
+    Ok(())
+}
+
+/// Why there is no new namespace.
+#[derive(Debug, Error)]
+pub enum NamespaceError {
+    /// unshare(2), openat2(2), statx(2).
+    #[error("{}", .0.desc())]
+    Kernel(#[from] Errno),
+    /// The call reported success, and did nothing.
+    #[error("unshare did not take effect")]
+    Ineffective,
+    /// Privilege could not be raised.
+    #[error("cannot use privilege: {0}")]
+    Privilege(#[from] PrivilegeError),
 }
 
 /// Children of this process will be in the pid namespace of `process`.

@@ -451,6 +451,18 @@ fn a_command_that_its_child_stops_is_stopped_unless_it_is_pid_1() {
     }
 }
 
+/// Of a pid namespace that something else makes inside: it is spared its own stop signal, as it is
+/// outside, and nobody would have it go on.
+#[test]
+fn pid_1_of_another_tools_namespace_does_not_stop() {
+    let host = Host::new();
+    alike(&host, BASH, &WAYS, |shell| {
+        let words = "sh -c 'kill -TSTP $$; echo still here'";
+        let printed = shell.run(&format!("$W unshare -Urpf --kill-child {words}"));
+        assert_eq!(printed, "still here\n");
+    });
+}
+
 #[test]
 fn a_script_with_job_control_stops_and_goes_on() {
     let host = Host::new();

@@ -155,6 +155,10 @@ cases! {
         "mkfifo pipe; $RUN $P count > pipe & exec 3<pipe; read line <&3
         for i in {1..200}; do kill -s RTMIN $!; done; kill -s RTMIN+1 $!; wait $!", 0, "")
         .err("200\n");
+    a_program_that_blocks_signals_for_long_is_ended: case(
+        "exec 2>file
+        for delay in 0.45 0.5 0.55 0.6; do timeout -k 10 $delay $RUN $P children; echo -n $?,; done",
+        0, "124,124,124,124,");
     a_shell_that_is_busy_is_ended: case(
         "exec 2>file
         for i in {1..8}; do timeout -k 10 0.3 $RUN sh -c 'while :; do /bin/true; done'; echo -n $?,; done",
