@@ -7,7 +7,8 @@
  * ends the process instead. Root traces, so set-user-id programs keep their privilege.
  *
  * FILE gets the calls, one a line: `PROCESS CALL NAME DETAIL`; with `at=` only that one. Then `all
- * ended`, unless processes are left one second after the program has ended, or one was killed; and
+ * ended`, unless processes are left five seconds (on an idle machine it takes none) after the program has
+ * ended, or one was killed; and
  * `mounts changed` if the mount table has. Everything ends with this program, whose status is that
  * of PROGRAM.
  *
@@ -143,8 +144,8 @@ static void answer(pid_t pid, long value) {
 }
 
 static void set_deadline(void) {
-    struct itimerval second = {{0, 0}, {1, 0}};
-    if (!is_late++) setitimer(ITIMER_REAL, &second, 0);
+    struct itimerval seconds = {{0, 0}, {5, 0}};
+    if (!is_late++) setitimer(ITIMER_REAL, &seconds, 0);
 }
 
 /* At once, since a wait may never be interrupted; what is traced ends with us. */
@@ -217,12 +218,20 @@ static void see_stop(struct process *process, int status) {
     go_on(process, signal);
 }
 
+/* Anew, so that it is on a mount of our namespace, and as the controlling one. */
+static void open_terminal(void) {
+    char path[64] = "";
+    if (readlink("/proc/self/fd/0", path, sizeof path - 1) < 0) fail("terminal");
+    int terminal = open(path, O_RDWR | O_NOCTTY);
+    if (terminal < 0 || dup2(terminal, 0) || close(terminal) || ioctl(0, TIOCSCTTY, 0)) fail(path);
+}
+
 static void become(char **words, unsigned uid, int has_terminal, int go) {
     char byte;
     if (read(go, &byte, 1) != 1) _exit(94);
     close_range(3, ~0U, 0);
     setsid();
-    if (has_terminal && ioctl(0, TIOCSCTTY, 0)) fail("TIOCSCTTY");
+    if (has_terminal) open_terminal();
     if (setgroups(0, 0) || setregid(uid, uid) || setreuid(uid, uid)) fail("uid");
     char *environment[] = {"PATH=/usr/bin:/bin", 0};
     execve(words[0], words, environment);
@@ -263,7 +272,7 @@ int main(int argc, char **argv) {
     if (write(go[1], "", 1) != 1) return 94;
     struct sigaction action = {.sa_handler = at_deadline};
     sigaction(SIGALRM, &action, 0);
-    alarm(10);
+    alarm(20);
     while (running) {
         pid_t pid = waitpid(-1, &status, __WALL);
         if (pid < 0) fail("waitpid");
