@@ -192,9 +192,21 @@ static void go_on(struct process *process, int signal) {
     ptrace(how, process->pid, 0, (void *)(long)signal);
 }
 
+/* No longer traced, so no longer heard of: its parent is, if it has one, or else it is ours. */
+static void await(pid_t pid, int signal) {
+    ptrace(PTRACE_DETACH, pid, 0, (void *)(long)signal);
+    if (pid != processes->pid) running--;
+}
+
 static void see_stop(struct process *process, int status) {
     int signal = WSTOPSIG(status), event = status >> 16;
     unsigned long born;
+    /* A fault does not end pid 1 as long as it is traced: force_sig_info_to_task() in the kernel. */
+    if (!event && (signal == SIGSEGV || signal == SIGBUS || signal == SIGILL)) {
+        process->is_selfdock = 0;
+        await(process->pid, signal);
+        return;
+    }
     if (signal == (SIGTRAP | 0x80)) {
         see_call(process);
         signal = 0;

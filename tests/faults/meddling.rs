@@ -46,6 +46,16 @@ impl Call {
     }
 }
 
+/// What only a supervisor calls that has closed standard error.
+const LAST: [&str; 6] = [
+    "close_range",
+    "sendto",
+    "poll",
+    "waitid",
+    "recvfrom",
+    "exit_group",
+];
+
 /// What came of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -69,6 +79,8 @@ pub enum Kind {
     AtDev,
     /// As always, but that the command begins in the root directory.
     InRoot,
+    /// As always, but that there is no /dev/console.
+    NoConsole,
     /// As always, but that nobody hears of a pid 1 that would stop itself.
     Deaf,
     /// The command had been let go, and what it said is as always, as far as it came.
@@ -210,14 +222,7 @@ impl<'a> Stage<'a> {
         let lines = said.lines().map(|line| match line.split_once(", dies") {
             // It is not pid 1 there, but any.
             Some((_, rest)) if is_guest => rest.to_owned(),
-            _ => line.replace("/dev/pts/", "/dev/console of "),
-        });
-        let lines = lines.map(|line| match line.split_once("/dev/console of ") {
-            Some((before, after)) => {
-                let number = after.bytes().take_while(u8::is_ascii_digit).count();
-                format!("{before}TERMINAL{}", &after[number..])
-            }
-            None => line,
+            _ => without_number(line, &["mount /", "/dev/pts/"]),
         });
         lines
             .filter(|line| !is_guest || !line.starts_with("status NSpid"))
@@ -233,7 +238,9 @@ impl<'a> Stage<'a> {
             .filter(|line| line.starts_with(char::is_numeric));
         let hit = hit.map(|line| {
             let hit = self.read_call(line);
-            let (is_start_up, is_waiting) = (call.is_start_up, call.is_waiting);
+            // Where the calls before it are not always as many, it may be another one.
+            let has_moved = hit.what != call.what && LAST.contains(&hit.name());
+            let (is_start_up, is_waiting) = (call.is_start_up, call.is_waiting || has_moved);
             Call {
                 is_start_up,
                 is_waiting,
@@ -297,8 +304,8 @@ impl<'a> Stage<'a> {
         if missing.is_empty() && more.is_empty() {
             return Some(Kind::Whole);
         }
-        let no_exec = |line: &String| line.replace("rw,nosuid,nodev,", "rw,nosuid,nodev,noexec,");
-        let is_own_tmpfs = |line: &String| line.contains(" /tmp ") || line.contains(" /dev/shm ");
+        let no_exec = |line: &String| line.replace(",nosuid,nodev,", ",nosuid,nodev,noexec,");
+        let is_own_tmpfs = |line: &String| line.contains(" - tmpfs none ");
         if missing.iter().all(is_own_tmpfs) && missing.iter().map(no_exec).eq(more.iter().cloned())
         {
             return Some(Kind::NoExec);
@@ -314,6 +321,10 @@ impl<'a> Stage<'a> {
         if missing.len() == 1 && missing.iter().map(in_root).eq(more.iter().cloned()) {
             return Some(Kind::InRoot);
         }
+        if missing.len() == 1 && more.is_empty() {
+            let is_console = missing.iter().any(|line| line.contains(" /dev/console "));
+            return is_console.then_some(Kind::NoConsole);
+        }
         let deaf = |line: &String| line.replace("Seccomp_filters:\t2", "Seccomp_filters:\t1");
         if missing.len() == 1 && missing.iter().map(deaf).eq(more.iter().cloned()) {
             return Some(Kind::Deaf);
@@ -327,10 +338,28 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A name that is looked up in a directory, on the way to what this machine has mounted, is any.
+/// Without the number of a terminal.
+fn without_number(line: &str, before: &[&str]) -> String {
+    for before in before {
+        if let Some((start, rest)) = line.split_once(before) {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            return format!("{start}{before}{}", &rest[digits..]);
+        }
+    }
+    line.to_owned()
+}
+
+/// A process in /proc is any; a name that is looked up in a directory, on the way to what this machine has mounted, is any.
 fn anonymous(what: &str) -> String {
     match what.split_once("openat2 ") {
-        Some((before, path)) if !path.starts_with(['/', '$', '.']) && !path.starts_with("self") => {
+        Some((before, path)) if path.starts_with(|first: char| first.is_ascii_digit()) => {
+            format!("{before}openat2 PID")
+        }
+        Some((before, path))
+            if !path.starts_with(['/', '$', '.'])
+                && path != "self"
+                && !path.starts_with("self/") =>
+        {
             format!("{before}openat2 PART")
         }
         _ => what.to_owned(),
