@@ -1,16 +1,17 @@
 #!/bin/sh
-# Builds selfdock as the invoking user and installs it set-user-id root; see usage below.
+# Builds selfdock as the invoking user and installs it set-user-id root, or with file capabilities;
+# see usage below.
 #
-# A set-user-id program is safe to install only where nobody but root can touch the way to it, so
+# A privileged program is safe to install only where nobody but root can touch the way to it, so
 # every directory on that way is judged before anything is written, and the new file becomes
-# set-user-id last: complete, root's, checked, and not yet under its name.
+# privileged last: complete, root's, checked, and not yet under its name.
 set -eu
 # Where it is set, cd(1) prints where it went.
 unset CDPATH
 
 usage() {
     cat <<'END'
-usage: ./install.sh [--group NAME] [--binary FILE] [--no-proof]
+usage: ./install.sh [--group NAME] [--file-capabilities] [--binary FILE] [--no-proof]
        ./install.sh --uninstall
        ./install.sh --build-only
 
@@ -18,6 +19,10 @@ Builds selfdock and installs it as root:root 4755 in /usr/local/bin, with its ma
 completions. Run it as yourself: sudo is used for the installing step only.
 
   --group NAME   install root:NAME 4750: only members of that group can start it
+  --file-capabilities
+                 install it without the set-user-id bit, 0755 or 0750, with the three capabilities
+                 that it uses; its effective user id is never root's. Needs setcap(8). Not every
+                 filesystem can keep them, and copies and archives lose them
   --binary FILE  install this file instead of building one
   --no-proof     do not run the installed program at the end
   --uninstall    remove what was installed, and the directories that were made for it
@@ -38,8 +43,11 @@ fail() {
 # Whoever runs the program at the end, if root installs it: nobody.
 UNPRIVILEGED=65534
 
+# Permitted only: what libc does at the start is not to be done with privilege.
+CAPABILITIES=cap_sys_admin,cap_sys_chroot,cap_setpcap+p
+
 main() {
-    group='' binary='' proof=yes action=install
+    group='' capabilities='' binary='' proof=yes action=install
     while [ $# -gt 0 ]; do
         case $1 in
             --group | --binary)
@@ -50,6 +58,7 @@ main() {
                 esac
                 shift
                 ;;
+            --file-capabilities) capabilities=yes ;;
             --no-proof) proof='' ;;
             --uninstall) action=uninstall ;;
             --build-only) action=build ;;
@@ -61,7 +70,7 @@ main() {
         esac
         shift
     done
-    if [ "$action" != install ] && [ -n "$group$binary" ]; then
+    if [ "$action" != install ] && [ -n "$group$capabilities$binary" ]; then
         fail "--uninstall and --build-only take no other option"
     fi
     find_places
@@ -113,6 +122,7 @@ install() {
     if [ -n "$become" ]; then
         set -- --binary "$binary" --no-proof
         [ -z "$group" ] || set -- "$@" --group "$group"
+        [ -z "$capabilities" ] || set -- "$@" --file-capabilities
         as_root "$@"
     else
         put_program
@@ -153,7 +163,16 @@ build() {
     # These would replace the flags of .cargo/config.toml, and with them the static build.
     unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
     say "building for $target"
-    cargo build --release --locked --bin selfdock --target "$target" --target-dir "$target_dir" ||
+    # The program names the sources of its crates in messages: without the builder's own directory,
+    # the same sources become the same bytes wherever they are built (tests/reproducible).
+    set --
+    crates=${CARGO_HOME:-${HOME:-}/.cargo}
+    case $crates in
+        *\'* | *"
+"*) ;; # not to be written in TOML
+        /*) set -- --config "target.$target.rustflags = ['--remap-path-prefix=$crates=/cargo']" ;;
+    esac
+    cargo build --release --locked --bin selfdock --target "$target" --target-dir "$target_dir" "$@" ||
         fail "it does not build; the messages above say why"
     binary=$(cd -- "$target_dir/$target/release" && pwd -P)/selfdock
 }
@@ -170,6 +189,7 @@ has_library() {
 # --- installing, as root --------------------------------------------------------------------------
 
 put_program() {
+    find_setcap
     bin=$stage$prefix/bin old=$stage$program new=$stage$prefix/bin/.selfdock.new
     trap 'rm -f -- "$new"; unmake_dirs' EXIT
     trap 'exit 1' HUP INT TERM
@@ -185,24 +205,48 @@ put_program() {
         "selfdock "[0-9]*) ;;
         *) fail "$binary is not selfdock: --version does not say so" ;;
     esac
-    mode=4755
-    [ -z "$group" ] || mode=4750
-    # The mode comes after the owner: chown(2) takes the set-user-id bit away.
+    mode=755
+    [ -z "$group" ] || mode=750
+    [ -n "$capabilities" ] || mode=4$mode
+    # The rest comes after the owner: chown(2) takes the set-user-id bit and capabilities away.
     chown -- "0:${group:-0}" "$new" 2>/dev/null || fail "there is no group \"$group\""
     chmod -- "$mode" "$new"
+    [ -z "$capabilities" ] || endow "$new"
     record "$program"
     # Somebody may hold a hard link to the program that is replaced: it must do nothing for them.
     if [ -f "$old" ] && [ ! -L "$old" ]; then
         trap '' HUP INT TERM
         exec 9<"$old"
         mv -f -- "$new" "$old"
-        chmod 0 /proc/self/fd/9
+        disarm /proc/self/fd/9
         exec 9<&-
     else
         mv -f -- "$new" "$old"
     fi
     trap - EXIT HUP INT TERM
     check_installed "$old" "$mode"
+}
+
+# Fails if file capabilities are asked for, and there is nothing to set them with.
+find_setcap() {
+    [ -n "$capabilities" ] || return 0
+    # Where Debian has the tools of administrators.
+    PATH=$PATH:/usr/sbin:/sbin
+    command -v setcap >/dev/null ||
+        fail "setcap is needed for --file-capabilities, and is not here: in Debian it is in libcap2-bin"
+}
+
+# Gives the file $1 its capabilities.
+endow() {
+    word=$(setcap "$CAPABILITIES" "$1" 2>&1) ||
+        fail "cannot give $1 its capabilities; not every filesystem can keep them: $word"
+}
+
+# Takes from the file $1 whatever it can do, by every name that it has. chown(2) removes capabilities
+# too, and needs no tool for that.
+disarm() {
+    chmod 0 -- "$1"
+    chown 0:0 -- "$1"
 }
 
 # What the build has rendered beside the program; nothing of it is needed to run selfdock.
@@ -303,15 +347,17 @@ check_static() {
     done
 }
 
-# Fails if directory $1, in which the file $2 is, is on a mount where the set-user-id bit counts for
-# nothing. By mount id: findmnt(8) may be missing, and statfs(2) is not for shells.
+# Fails if directory $1, in which the file $2 is, is on a mount where the set-user-id bit, or file
+# capabilities, count for nothing. By mount id: findmnt(8) may be missing, and statfs(2) is not for shells.
 check_mount() {
     wanted=$(sed -n 's/^mnt_id:[[:space:]]*//p' /proc/self/fdinfo/9 9<"$2") || wanted=
     [ -n "$wanted" ] || fail "cannot find out how the filesystem of $1 is mounted: is /proc mounted?"
+    what='the set-user-id bit has'
+    [ -z "$capabilities" ] || what='file capabilities have'
     while read -r id _ _ _ _ options _; do
         [ "$id" = "$wanted" ] || continue
         case ,$options, in
-            *,nosuid,*) fail "$1 is on a filesystem that is mounted nosuid: the set-user-id bit has no effect there" ;;
+            *,nosuid,*) fail "$1 is on a filesystem that is mounted nosuid: $what no effect there" ;;
             *,noexec,*) fail "$1 is on a filesystem that is mounted noexec: nothing can be run there" ;;
         esac
         return 0
@@ -323,6 +369,8 @@ check_mount() {
 check_installed() {
     found=$(stat -c '%u %a %F' -- "$1")
     [ "$found" = "0 $2 regular file" ] || fail "$1 is not root's with mode $2 after all: $found"
+    [ -z "$capabilities" ] || setcap -q -v "$CAPABILITIES" "$1" >/dev/null 2>&1 ||
+        fail "$1 does not have its capabilities after all"
 }
 
 # --- removing, as root ----------------------------------------------------------------------------
@@ -342,7 +390,7 @@ uninstall() {
         elif [ -e "$entry" ] || [ -L "$entry" ]; then
             guard "${entry%/*}"
             # A hard link to it may exist: see put_program.
-            [ -L "$entry" ] || chmod 0 -- "$entry"
+            [ -L "$entry" ] || disarm "$entry"
             rm -f -- "$entry" || fail "cannot remove $entry"
         fi
     done <<END

@@ -54,6 +54,8 @@ pub enum Choice {
     UnsetEnv(OsString),
     /// `--init`
     Init,
+    /// `--no-nest`
+    NoNest,
     /// `--name NAME`
     Name(OsString),
     /// `--json`
@@ -77,6 +79,7 @@ impl Choice {
             Self::SetEnv(..) => "--env",
             Self::UnsetEnv(_) => "-E",
             Self::Init => "--init",
+            Self::NoNest => "--no-nest",
             Self::Name(_) => "--name",
             Self::Json => "--json",
             Self::KeepFd(_) => "--keep-fd",
@@ -215,6 +218,7 @@ fn found(matches: &ArgMatches) -> Vec<Choice> {
     let flags = [
         ("here", Choice::Here),
         ("init", Choice::Init),
+        ("no-nest", Choice::NoNest),
         ("close-fds", Choice::CloseFds),
         ("json", Choice::Json),
     ];
@@ -412,6 +416,8 @@ mod tests {
                 "--tmpfs",
                 "--env",
                 "-E ",
+                "--init",
+                "--no-nest",
                 "--name",
                 "--json",
                 "--keep-fd",

@@ -99,8 +99,8 @@ pub fn enter_directory(
 /// What the exec of a nested selfdock, and of nothing else, needs.
 #[derive(Debug)]
 pub struct Nesting {
-    /// selfdock's own file.
-    pub own_file: Stat,
+    /// selfdock's own file, where it nests.
+    pub own_file: Option<Stat>,
     /// What ties this process to its supervisor, if it is pid 1.
     pub leash: Option<Leash>,
 }
@@ -194,7 +194,8 @@ fn attempt(
 ) -> Attempt {
     let stat = fs::stat_of(renounced, candidate);
     if let Some(leash) = &nesting.leash {
-        let is_nested = stat.is_ok_and(|stat| stat.is_same_file(&nesting.own_file));
+        let is_own = |stat: Stat| nesting.own_file.is_some_and(|own| stat.is_same_file(&own));
+        let is_nested = stat.is_ok_and(is_own);
         if let Err(errno) = leash.pass_on(renounced, is_nested) {
             return Attempt::Failed(CommandError::Leash(errno));
         }

@@ -23,7 +23,7 @@ use crate::place::{NewRoot, PlaceError};
 use crate::procinfo::Status;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr};
-use crate::sys::privilege::{PrivilegeError, Shelved};
+use crate::sys::privilege::{Gain, PrivilegeError, Shelved};
 use crate::sys::process::{self, NamespaceError, Process};
 use crate::sys::procfs::Procfs;
 
@@ -103,6 +103,7 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> Reason {
 #[derive(Debug)]
 pub struct Target {
     process: Process,
+    pid1: u32,
     /// The root directory of that process. Not of root's, who is promised nothing: asking would take
     /// capabilities that the caller has and we do not raise.
     root: Option<Stat>,
@@ -123,7 +124,7 @@ impl Target {
         };
         let mut reason = Reason::Ended;
         for pid in members(procfs, pid1)? {
-            match Self::hold(shelved, procfs, pid) {
+            match Self::hold(shelved, procfs, pid, pid1) {
                 Err(Errno::ESRCH | Errno::ENOENT) => {}
                 Err(_) => reason = Reason::Untraceable,
                 Ok(target) => return Ok(target),
@@ -132,7 +133,7 @@ impl Target {
         Err(reason)
     }
 
-    fn hold(shelved: &Shelved, procfs: &Procfs, pid: u32) -> Result<Self, Errno> {
+    fn hold(shelved: &Shelved, procfs: &Procfs, pid: u32, pid1: u32) -> Result<Self, Errno> {
         let process = Process::open(Pid::from_raw(pid.cast_signed()))?;
         // By now the number may be that of a process outside.
         match procfs.depth_below(shelved, &process) {
@@ -143,6 +144,7 @@ impl Target {
         Ok(Self {
             root: root.transpose()?,
             process,
+            pid1,
         })
     }
 
@@ -153,6 +155,20 @@ impl Target {
             Errno::EPERM => Reason::Untraceable,
             errno => failed("setns")(errno),
         })
+    }
+
+    /// What the instance's own command may gain by an exec, and so what enters it.
+    ///
+    /// To be asked when its processes have been joined: then one of them may be traced, and pid 1 has
+    /// given up before that what it gives up. If pid 1 has ended, and its number is another's, no process
+    /// can begin in its namespace.
+    pub fn gain(&self, procfs: &Procfs) -> Result<Gain, Reason> {
+        let status = procfs.read_of(self.pid1, "status");
+        let status = status.and_then(|status| Status::parse(&status));
+        match status {
+            Some(pid1) => Ok(Gain::of_status(pid1.has_no_new_privs, pid1.bounding)),
+            None => Err(Reason::Ended),
+        }
     }
 
     /// Moves this process to the mounts of the instance: to a copy of them, so that nothing that is
@@ -208,7 +224,8 @@ fn is_own_file(shelved: &Shelved, own: &OwnFiles, entry: &Entry<'_>) -> bool {
     let path = InstancePath::new(OsStr::from_bytes(&entry.mountpoint).to_owned());
     let there =
         path.map(|path| fs::open_without_links(shelved, path.as_c_str()).and_then(Stat::of));
-    matches!(there, Ok(Ok(stat)) if stat.mount_id == entry.id && stat.is_same_file(&own.program.stat))
+    let own = own.program_stat();
+    matches!((there, own), (Ok(Ok(stat)), Some(own)) if stat.mount_id == entry.id && stat.is_same_file(&own))
 }
 
 /// selfdock's own file, and the terminal if the instance was started on one.
@@ -221,7 +238,10 @@ fn put_own(shelved: &mut Shelved, own: OwnFiles) -> Result<(), InstanceError> {
             Err(error) => return Err(instance::misplaced(Subject::Device, path, error)),
         }
     }
-    put_program(shelved, &new_root, &own.program, own.path)
+    match own.program {
+        Some(program) => put_program(shelved, &new_root, program),
+        None => Ok(()),
+    }
 }
 
 /// The processes of the namespace whose pid 1 this is, itself first: its descendants in there.

@@ -16,6 +16,7 @@ use crate::path::Quoted;
 use crate::place::PlaceError;
 use crate::plan::PlanError;
 use crate::request::RequestError;
+use crate::supervisor::SuperviseError;
 use crate::sys::descriptor::DescriptorError;
 use crate::sys::filter::FilterError;
 use crate::sys::privilege::PrivilegeError;
@@ -79,15 +80,18 @@ pub enum Error {
     /// What keeps the command from typing into the terminal.
     #[error("cannot install the terminal filter: {0}")]
     Filter(FilterError),
+    /// What keeps the command from making user namespaces.
+    #[error("cannot forbid user namespaces: {0}")]
+    UserNamespaces(FilterError),
     /// The command itself.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// read(2), poll(2) on the socket that leads to the supervisor.
     #[error("cannot wait for the supervisor: {}", .0.desc())]
     Released(Errno),
-    /// waitid(2), signalfd(2), close_range(2).
-    #[error("cannot supervise the command: {}", .0.desc())]
-    Supervise(Errno),
+    /// The process that waits for the command.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
 }
 
 impl Error {
@@ -120,9 +124,10 @@ impl Error {
             Self::Own(OwnError::Program(Errno::EPERM)) => {
                 "capabilities of a user namespace do not reach its outer mounts: run it outside"
             }
-            Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS)) => {
-                "on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER"
-            }
+            Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS))
+            | Self::Supervise(SuperviseError::Filter(FilterError::Kernel(
+                Errno::EINVAL | Errno::ENOSYS,
+            ))) => "selfdock needs a kernel with CONFIG_SECCOMP_FILTER",
             Self::PidNamespace(NamespaceError::Kernel(Errno::ENOSPC)) => {
                 "too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"
             }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::covers::cover_mounts;
 use crate::filesystems::{fill_dev, new_tmpfs, put_dev, put_proc};
 use crate::mountinfo::{MountTable, MountTableError};
-use crate::own::OwnFiles;
+use crate::own::{OwnFiles, OwnProgram};
 use crate::path::{HostPath, InstancePath};
 use crate::place::{NewRoot, PlaceError};
 use crate::plan::{Step, Trees};
@@ -91,6 +91,7 @@ pub fn assemble(
         steps,
         may_exec_tmp,
         has_whole_procfs,
+        is_hosts_own: _,
     } = trees;
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;
@@ -116,7 +117,9 @@ pub fn assemble(
     for step in steps {
         put_step(shelved, &new_root, step, may_exec_tmp)?;
     }
-    put_program(shelved, &new_root, &own.program, own.path)?;
+    if let Some(program) = own.program {
+        put_program(shelved, &new_root, program)?;
+    }
     let dev = InstancePath::literal(c"/dev");
     new_root
         .seal_dev(shelved)
@@ -172,16 +175,16 @@ pub fn put(
 pub fn put_program(
     shelved: &mut Shelved,
     new_root: &NewRoot,
-    program: &Tree,
-    path: InstancePath,
+    program: OwnProgram,
 ) -> Result<(), InstanceError> {
+    let OwnProgram { tree, path } = program;
     let placed = match new_root.find(shelved, &path) {
         Ok(place) if place.stat.is(libc::S_IFREG) => new_root
-            .attach(shelved, program, &place, &path)
+            .attach(shelved, &tree, &place, &path)
             .map_err(|error| (path, error)),
         _ => {
             let path = InstancePath::literal(c"/dev/selfdock");
-            match new_root.put(shelved, program, &path) {
+            match new_root.put(shelved, &tree, &path) {
                 Err(PlaceError::Lookup(_) | PlaceError::Kind { .. }) => Ok(()),
                 placed => placed.map_err(|error| (path, error)),
             }

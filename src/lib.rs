@@ -24,6 +24,8 @@ pub mod environment;
 pub mod error;
 pub mod exit;
 pub mod filesystems;
+#[cfg(test)]
+mod fuzz;
 pub mod hearing;
 pub mod instance;
 pub mod listing;
@@ -69,6 +71,7 @@ use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
 use sys::signal;
 use sys::unprivileged::Cause;
+use sys::user_namespaces;
 
 /// Runs the program, from the C `main` to the exit status.
 pub fn run(start: &Start) -> u8 {
@@ -144,7 +147,7 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     privilege.give_up_entering()?;
     let name = request.name.as_ref();
     let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
-    let own = OwnFiles::clone(&mut privilege, &procfs)?;
+    let own = OwnFiles::clone(&mut privilege, &procfs, request.gain)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
     let mut held = Held {
         outer: inherited.outer,
@@ -158,12 +161,12 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     match process::split(privilege)? {
         Side::Supervisor(child, hold, renounced) => {
             drop(own);
-            supervise(&renounced, (child, hold), Ward::Pid1, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Pid1, held, procfs)?)
         }
         Side::Child(privilege, leash) => {
             drop(held); // the supervisor's alone
-            become_command(privilege, leash, request, &caller, own, &procfs)
+            become_command(privilege, leash, request, &caller, own, procfs)
         }
     }
 }
@@ -181,8 +184,9 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         Error::Enter(EnterError { instance, reason })
     };
     let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
-    let own = OwnFiles::clone(&mut privilege, &procfs)?;
     target.join_processes(&mut privilege).map_err(failed)?;
+    let gain = target.gain(&procfs).map_err(failed)?;
+    let own = OwnFiles::clone(&mut privilege, &procfs, gain)?;
     match process::split(privilege) {
         Ok(Side::Supervisor(child, hold, renounced)) => {
             drop((own, target));
@@ -191,18 +195,19 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 has_terminal: caller.has_terminal,
                 ..Held::default()
             };
-            supervise(&renounced, (child, hold), Ward::Guest, held, &procfs)
-                .map_err(Error::Supervise)
+            let child = (child, hold);
+            Ok(supervise(&renounced, child, Ward::Guest, held, procfs)?)
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
-            let own_file = own.program.stat;
+            let own_file = own.program_stat();
             target
                 .join_mounts(&mut privilege, own, &procfs)
                 .map_err(failed)?;
             privilege.give_up_entering()?;
-            keep_from_typing(&mut privilege, &caller)?;
-            let renounced = privilege.renounce()?;
+            // Whose tree it is, is not known here.
+            install_filters(&mut privilege, &caller, &procfs, false)?;
+            let renounced = privilege.renounce(gain)?;
             let environment = settle(&renounced, &entry.exec, &caller, "-C names another")?;
             leash.wait_for_release().map_err(Error::Released)?;
             // A leash is for pid 1: a selfdock that is started here ends with the instance.
@@ -234,21 +239,23 @@ fn become_command(
     request: Request,
     caller: &Caller<'_>,
     own: OwnFiles,
-    procfs: &Procfs,
+    procfs: Procfs,
 ) -> Result<Ending, Error> {
     process::expect_to_be_pid_1().map_err(Error::PidNamespace)?;
     process::unshare_mount_namespace(&mut privilege).map_err(Error::MountNamespace)?;
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
-    let own_file = own.program.stat;
+    let own_file = own.program_stat();
     let here = caller.directory.as_ref().map(|(path, _)| path);
     let plan = Plan::open(&privilege, request.layout, here)?;
-    let trees = plan.clone_trees(&mut privilege, procfs, &own.path)?;
-    instance::assemble(&mut privilege, trees, own, procfs)?;
+    let own_path = own.program.as_ref().map(|program| &program.path);
+    let trees = plan.clone_trees(&mut privilege, &procfs, own_path)?;
+    let is_hosts_own = trees.is_hosts_own;
+    instance::assemble(&mut privilege, trees, own, &procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
-    keep_from_typing(&mut privilege, caller)?;
-    let renounced = privilege.renounce()?;
+    install_filters(&mut privilege, caller, &procfs, is_hosts_own)?;
+    let renounced = privilege.renounce(request.gain)?;
     let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
     let mut leash = Some(leash);
@@ -260,8 +267,14 @@ fn become_command(
                     has_terminal: caller.has_terminal,
                     ..Held::default()
                 };
-                return supervise(&renounced, (child, hold), Ward::ChildOfInit, held, procfs)
-                    .map_err(Error::Supervise);
+                let child = (child, hold);
+                return Ok(supervise(
+                    &renounced,
+                    child,
+                    Ward::ChildOfInit,
+                    held,
+                    procfs,
+                )?);
             }
             InitSide::Command(inner) => {
                 inner.wait_for_release().map_err(Error::Released)?;
@@ -274,10 +287,19 @@ fn become_command(
     Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())
 }
 
-/// Without a terminal there is nothing to keep the command from, and it is spared the time.
-fn keep_from_typing(privilege: &mut Shelved, caller: &Caller<'_>) -> Result<(), Error> {
+/// Keeps the command from typing, and from making user namespaces by the name of another program.
+/// Where there is nothing to keep it from, it is spared the time.
+fn install_filters(
+    privilege: &mut Shelved,
+    caller: &Caller<'_>,
+    procfs: &Procfs,
+    is_hosts_own: bool,
+) -> Result<(), Error> {
     if caller.has_terminal {
         filter::forbid_typing(&privilege.raise()?).map_err(Error::Filter)?;
+    }
+    if !is_hosts_own && procfs.restricts_user_namespaces() {
+        user_namespaces::forbid(&privilege.raise()?).map_err(Error::UserNamespaces)?;
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ pub fn command() -> Command {
             pair("env", 'e', "NAME", "VALUE", "Set a variable for the command"),
             value("unset", 'E', "NAME", "Unset a variable for the command").long(None),
             flag("init", "Stay as pid 1 and run the command as its child"),
+            flag("no-nest", "The command can gain nothing: no_new_privs, and no selfdock inside"),
             value("name", 'n', "NAME", "Name of the instance: no other of yours may run under it").short(None),
             flag("json", "List as JSON (with ps)"),
             value("keep-fd", 'k', "N", "Fail unless descriptor N is open and reaches the command").short(None),

@@ -8,7 +8,7 @@ use crate::caller::with_terminal;
 use crate::path::InstancePath;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr, Depth};
-use crate::sys::privilege::{PrivilegeError, Shelved};
+use crate::sys::privilege::{Gain, PrivilegeError, Shelved};
 use crate::sys::procfs::Procfs;
 use crate::tree::Tree;
 
@@ -32,29 +32,51 @@ pub enum OwnError {
 /// Clones of both.
 #[derive(Debug)]
 pub struct OwnFiles {
-    /// selfdock's own file: the one mount of an instance that is not nosuid, so that it nests.
-    pub program: Tree,
-    /// Where that file was found.
-    pub path: InstancePath,
+    /// selfdock's own file, where it shall nest.
+    pub program: Option<OwnProgram>,
     /// The terminal, if one of descriptors 0 to 2 is one and the kernel lets us have it.
     pub console: Option<Tree>,
 }
 
+/// selfdock's own file: the one mount of an instance that is not nosuid, so that it nests.
+#[derive(Debug)]
+pub struct OwnProgram {
+    /// Its clone.
+    pub tree: Tree,
+    /// Where it was found.
+    pub path: InstancePath,
+}
+
 impl OwnFiles {
-    /// Clones both. Which file is ours, the kernel says; no path is asked.
-    pub fn clone(shelved: &mut Shelved, procfs: &Procfs) -> Result<Self, OwnError> {
+    /// Clones both, or the terminal alone for a command that shall gain nothing.
+    pub fn clone(shelved: &mut Shelved, procfs: &Procfs, gain: Gain) -> Result<Self, OwnError> {
+        let program = match gain {
+            Gain::ByNesting => Some(OwnProgram::clone(shelved, procfs)?),
+            Gain::Nothing => None,
+        };
+        Ok(Self {
+            program,
+            console: clone_console(shelved)?,
+        })
+    }
+
+    /// What selfdock's own file is, if it is here.
+    pub fn program_stat(&self) -> Option<Stat> {
+        self.program.as_ref().map(|program| program.tree.stat)
+    }
+}
+
+impl OwnProgram {
+    /// Clones it. Which file is ours, the kernel says; no path is asked.
+    fn clone(shelved: &mut Shelved, procfs: &Procfs) -> Result<Self, OwnError> {
         let path = procfs.path_of_program().map_err(OwnError::Program)?;
         let path = InstancePath::from_c_string(path).map_err(|_| OwnError::Replaced)?;
         // Of no use to root, whose instances nest without it: then it is nosuid like the rest.
         let attr = Attr::RDONLY
             .and(Attr::NODEV)
             .and_if(shelved.is_root(), Attr::NOSUID);
-        let program = clone_program(shelved, procfs, attr)?;
-        Ok(Self {
-            program,
-            path,
-            console: clone_console(shelved)?,
-        })
+        let tree = clone_program(shelved, procfs, attr)?;
+        Ok(Self { tree, path })
     }
 }
 

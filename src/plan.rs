@@ -128,6 +128,9 @@ pub struct Trees {
     pub may_exec_tmp: bool,
     /// Does the caller see a whole /proc, or one with parts hidden?
     pub has_whole_procfs: bool,
+    /// Is it the caller's own root, and nothing but ours in it? Then every program is where it is
+    /// outside, or where anybody can put one: in /tmp and /dev/shm.
+    pub is_hosts_own: bool,
 }
 
 impl Plan {
@@ -177,7 +180,7 @@ impl Plan {
         self,
         shelved: &mut Shelved,
         procfs: &Procfs,
-        program: &InstancePath,
+        program: Option<&InstancePath>,
     ) -> Result<Trees, PlanError> {
         let raised = shelved.raise()?;
         mount::make_namespace_private(&raised).map_err(PlanError::Private)?;
@@ -187,7 +190,7 @@ impl Plan {
             .map(|device| clone_device(&raised, device));
         let devices = devices.collect::<Result<_, _>>()?;
         let steps = self.steps.into_iter().map(|step| clone_step(&raised, step));
-        let steps = steps.collect::<Result<_, _>>()?;
+        let steps = steps.collect::<Result<Vec<_>, _>>()?;
         let root = self.root.clone_bare(&raised)?;
         drop(raised);
 
@@ -195,6 +198,7 @@ impl Plan {
         let table = MountTable::parse(&table)?;
         let root = root.uncovers_nothing(shelved, &table, program);
         Ok(Trees {
+            is_hosts_own: root.is_hosts_own() && steps.is_empty(),
             root: root.finish(&shelved.raise()?)?,
             devices,
             steps,

@@ -17,6 +17,8 @@ pub struct Status {
     pub group: u32,
     /// Will it never gain privilege by an exec?
     pub has_no_new_privs: bool,
+    /// The capability bounding set.
+    pub bounding: u64,
     /// Has it ended, and waits only for its parent to notice?
     pub is_dead: bool,
     /// Is it stopped, until SIGCONT comes?
@@ -32,6 +34,7 @@ impl Status {
             pids: numbers(field(text, "NSpid:")?)?,
             group: numbers(field(text, "NSpgid:")?)?.first().copied()?,
             has_no_new_privs: field(text, "NoNewPrivs:")? == "1",
+            bounding: u64::from_str_radix(field(text, "CapBnd:")?, 16).ok()?,
             is_dead: field(text, "State:")?.starts_with(['Z', 'X']),
             is_stopped: field(text, "State:")?.starts_with('T'),
         })
@@ -93,7 +96,7 @@ mod tests {
 
     const STATUS: &str = "Name:\tUid:\\n0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t17\n\
         Ngid:\t0\nPid:\t17\nPPid:\t16\nUid:\t1000\t1001\t1002\t1003\nNStgid:\t17\t2\t1\n\
-        NSpid:\t17\t2\t1\nNSpgid:\t15\t0\t0\nNoNewPrivs:\t1\n";
+        NSpid:\t17\t2\t1\nNSpgid:\t15\t0\t0\nCapBnd:\t00000000002c0000\nNoNewPrivs:\t1\n";
 
     #[test]
     fn a_status_is_understood() {
@@ -104,6 +107,7 @@ mod tests {
             pids: vec![17, 2, 1],
             group: 15,
             has_no_new_privs: true,
+            bounding: 0x2c_0000,
             is_dead: false,
             is_stopped: false,
         };
@@ -119,6 +123,7 @@ mod tests {
             "PPid:",
             "NSpid:",
             "NSpgid:",
+            "CapBnd:",
             "NoNewPrivs:",
             "State:",
         ] {

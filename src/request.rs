@@ -11,6 +11,7 @@ use crate::environment::EnvChange;
 use crate::name::{InstanceName, NameError};
 use crate::path::{HostPath, InstancePath, PathError, Quoted};
 use crate::sys::descriptor::Wishes;
+use crate::sys::privilege::Gain;
 use crate::tmpfs::{TmpfsError, TmpfsOptions};
 
 /// The most mount options that one command line may have.
@@ -119,6 +120,8 @@ pub struct Request {
     pub name: Option<InstanceName>,
     /// `--init`: is the command a child of selfdock's, who is pid 1, and not pid 1 itself?
     pub has_init: bool,
+    /// `--no-nest`: may the command gain what a nested selfdock needs?
+    pub gain: Gain,
     /// What shall be started in it.
     pub exec: Exec,
 }
@@ -279,6 +282,7 @@ impl TryFrom<Cli> for Request {
             },
             name: None,
             has_init: false,
+            gain: Gain::ByNesting,
             exec: Exec::new(cli.command)?,
         };
         for choice in cli.choices {
@@ -365,6 +369,7 @@ impl Request {
             Choice::Here => self.layout.mounts.push(Mount::Here),
             Choice::Tmpfs(options, target) => self.layout.mounts.push(tmpfs(&options, target)?),
             Choice::Init => self.has_init = true,
+            Choice::NoNest => self.gain = Gain::Nothing,
             Choice::Name(word) => {
                 let name = InstanceName::new(&word);
                 self.name = Some(name.map_err(|error| RequestError::Name { word, error })?);

@@ -106,24 +106,26 @@ impl RootClone {
     /// Keeps the bare clone only if nothing at all can be hidden beneath the mounts on it.
     ///
     /// Only of the caller's own root mount: its path no rename can change while the table is read.
-    /// Elsewhere the recursive clone is exact, and mostly just as small.
+    /// Elsewhere the recursive clone is exact, and mostly just as small. `program` is the path where
+    /// our own file will lie, if it will.
     pub fn uncovers_nothing(
         mut self,
         shelved: &Shelved,
         table: &MountTable<'_>,
-        program: &InstancePath,
+        program: Option<&InstancePath>,
     ) -> Self {
         let stat = self.place.stat;
         let own = table
             .get(stat.mount_id)
             .filter(|entry| entry.mountpoint.as_ref() == b"/");
+        let program = program.map(|path| path.as_c_str().to_bytes());
         self.is_hosts_own = own.is_some() && stat.is_mount_root;
         self.bare = self.bare.filter(|bare| {
             self.is_hosts_own
                 && table.children(stat.mount_id).all(|child| {
                     let path: &[u8] = &child.mountpoint;
                     let beneath = match path {
-                        _ if path == program.as_c_str().to_bytes() => Beneath::OurFile,
+                        _ if Some(path) == program => Beneath::OurFile,
                         _ if is_of_system(path) => return false,
                         _ if OURS.contains(&path) => Beneath::OurTree,
                         _ => Beneath::Nothing,
@@ -132,6 +134,11 @@ impl RootClone {
                 })
         });
         self
+    }
+
+    /// Is it the caller's own root directory?
+    pub fn is_hosts_own(&self) -> bool {
+        self.is_hosts_own
     }
 
     /// The bare clone, or else the whole tree.

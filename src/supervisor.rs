@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::getpid;
+use thiserror::Error;
 
 use crate::delivery::{Way, shares_group, stops, terminates, way_of};
 use crate::hearing::{
@@ -15,13 +16,26 @@ use crate::hearing::{
 };
 use crate::name::Claim;
 use crate::sys::descriptor;
+use crate::sys::filter::FilterError;
 use crate::sys::leash::{Hold, Leash, Report};
 use crate::sys::privilege::Renounced;
 use crate::sys::process::{Change, Ending, Process, reap_orphans};
 use crate::sys::procfs::Procfs;
 use crate::sys::self_stop::{Answer, SelfStops};
 use crate::sys::signal::{self, Arrival, Arrivals, Sender};
+use crate::sys::supervisor_filter::{Duties, confine};
 use crate::sys::terminal::{self, Terminal};
+
+/// Why nobody waits for the command any more.
+#[derive(Debug, Error)]
+pub enum SuperviseError {
+    /// waitid(2), signalfd(2), poll(2), close_range(2).
+    #[error("cannot supervise the command: {}", .0.desc())]
+    Kernel(#[from] Errno),
+    /// What keeps this process from doing more than it must.
+    #[error("cannot install the supervisor's filter: {0}")]
+    Filter(#[from] FilterError),
+}
 
 /// What the process is that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +70,12 @@ pub fn supervise(
     (child, hold): (Process, Hold),
     ward: Ward,
     held: Held,
-    procfs: &Procfs,
-) -> Result<Ending, Errno> {
+    procfs: Procfs,
+) -> Result<Ending, SuperviseError> {
+    let procfs = procfs.by_plain_calls(renounced);
     let mut supervisor = Supervisor {
         renounced,
-        procfs,
+        procfs: &procfs,
         arrivals: Arrivals::listen()?,
         ward,
         child,
@@ -73,12 +88,19 @@ pub fn supervise(
         is_selfdock: false,
         fate: None,
     };
+    confine(
+        renounced,
+        Duties {
+            has_terminal: supervisor.held.has_terminal,
+            stops_others: supervisor.held.self_stops.is_some(),
+        },
+    )?;
     supervisor.close_the_rest()?;
     if let Some(outer) = &supervisor.held.outer {
         outer.report(renounced, Report::Listens);
     }
     supervisor.release()?;
-    supervisor.wait()
+    Ok(supervisor.wait()?)
 }
 
 struct Supervisor<'a> {

@@ -11,7 +11,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text};
+use host::fixtures::{HIDE, LOOKALIKE, WATCH, fake_etc};
+use host::{
+    CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, starts, text,
+};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -192,35 +195,6 @@ fn setuid_program(host: &Host) -> std::path::PathBuf {
     program
 }
 
-/// An /etc of the caller's, in which root has no password.
-fn fake_etc(host: &Host) {
-    let etc = host.caller_dir("etc");
-    host.caller_dir("etc/pam.d");
-    let permit = "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\n\
-                  session sufficient pam_permit.so\npassword sufficient pam_permit.so\n";
-    for service in ["su", "su-l", "other"] {
-        host.caller_file(etc.join("pam.d").join(service), 0o644, permit);
-    }
-    let me = host.uid();
-    for (name, content) in [
-        (
-            "passwd",
-            format!("root::0:0::/:/bin/sh\nme:x:{me}:{me}::/:/bin/sh\n"),
-        ),
-        ("group", format!("root:x:0:\nme:x:{me}:\n")),
-        (
-            "shadow",
-            "root::1:0:99999:7:::\nme:*:1:0:99999:7:::\n".to_owned(),
-        ),
-        (
-            "nsswitch.conf",
-            "passwd: files\ngroup: files\nshadow: files\n".to_owned(),
-        ),
-    ] {
-        host.caller_file(etc.join(name), 0o644, content);
-    }
-}
-
 /// What `program` does for the caller in the mounts of another process, if nobody asks whose they
 /// are: as an `enter` that believes in them would.
 fn believed(host: &Host, pid: u32, program: &[&str]) -> Output {
@@ -237,45 +211,6 @@ fn believed(host: &Host, pid: u32, program: &[&str]) -> Output {
     ]);
     nsenter.args(program).stdin(Stdio::null()).output().unwrap()
 }
-
-/// What looks like a supervisor and its pid 1, as which it is started with a command line of
-/// selfdock's. NOSUID makes every mount nosuid; LATER is run after that; then the user id becomes
-/// ID. With HIDDEN, pid 1 may not be traced, so that its mounts cannot be read, but its child may.
-const LOOKALIKE: &str = r#"
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static void wait_as_command(void) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    write(1, "up\n", 3);
-    execl("/bin/sleep", "sleep", "1000", NULL);
-    _exit(9);
-}
-int main(void) {
-    struct { unsigned long long set, clr, propagation, userns; } attr = {2, 0, 0, 0};
-    if (getenv("NOSUID") && syscall(442, AT_FDCWD, "/", 0x8000, &attr, sizeof attr)) return 2;
-    if (getenv("LATER") && system(getenv("LATER"))) return 3;
-    if (unshare(CLONE_NEWPID)) return 1;
-    if (getenv("ID")) {
-        int id = atoi(getenv("ID"));
-        if (setresgid(id, id, id) || setresuid(id, id, id)) return 4;
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return 5;
-    if (fork() == 0) {
-        if (!getenv("HIDDEN")) wait_as_command();
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (fork() == 0) wait_as_command();
-        prctl(PR_SET_DUMPABLE, 0);
-        pause();
-    }
-    pause();
-}
-"#;
 
 /// A lookalike in a mount namespace, with these variables; `$DIR` is this test's directory. The
 /// namespace is root's, or with `--map-root-user` of a user namespace of the caller's own.
@@ -670,7 +605,7 @@ fn a_process_outside_of_instances_is_not_entered() {
 #[test]
 fn a_namespace_of_the_callers_own_making_is_not_entered() {
     let host = Host::new();
-    fake_etc(&host);
+    fake_etc(&host, "etc");
     let setup = ("SETUP", "mount --bind $DIR/etc /etc");
     let (nosuid, hidden) = (("NOSUID", ""), ("HIDDEN", ""));
     let live = (
@@ -798,7 +733,7 @@ fn in_a_perfect_imitation_set_user_id_programs_are_inert() {
 #[test]
 fn a_process_inside_that_has_made_its_own_mounts_is_not_entered_through() {
     let host = Host::new();
-    fake_etc(&host);
+    fake_etc(&host, "etc");
     let hide = host.compile("hide", HIDE);
     let dir = host.path("");
     let script = "mount --bind $DIR/etc /etc; echo up; exec sleep 1000";
@@ -844,18 +779,6 @@ fn a_process_inside_that_has_made_its_own_mounts_is_not_entered_through() {
     let _last = Running::start(selfdock.args(["/bin/sh", "-c", "echo up; exec sleep 1000"]));
     assert_kept_out(&host, "other", CHROOT);
 }
-
-/// May not be traced, and waits for the command that it starts.
-const HIDE: &str = r#"
-    #include <sys/prctl.h>
-    #include <sys/wait.h>
-    #include <unistd.h>
-    int main(int argc, char **argv) {
-        if (argc > 1 && !fork()) { execvp(argv[1], argv + 1); _exit(9); }
-        prctl(PR_SET_DUMPABLE, 0);
-        if (argc == 1) write(1, "up\n", 3);
-        for (;;) pause();
-    }"#;
 
 #[test]
 fn an_instance_that_may_not_be_traced_is_entered_through_a_process_that_may() {
@@ -1030,7 +953,7 @@ fn a_caller_without_the_capability_to_enter_runs_instances_and_enters_none() {
 #[test]
 fn set_user_id_programs_and_file_capabilities_have_no_effect() {
     let host = Host::new();
-    fake_etc(&host);
+    fake_etc(&host, "etc");
     setuid_program(&host);
     let rights = host.compile("rights", EUID);
     let setcap = Command::new("setcap")
@@ -1591,107 +1514,6 @@ fn nobody_inside_gets_hold_of_who_enters() {
     assert_eq!(running.end().code(), Some(0));
 }
 
-/// `watch MARKER`, until end-of-file: looks at every other process, as selfdock and afterwards. A
-/// byte makes it tell whether MARKER was found, which is outside, and begin anew.
-const WATCH: &str = r#"
-#define _GNU_SOURCE
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
-enum { SEIZE, EXE, MEM, MAPS, ENVIRON, FD, NS, CWD, ROOT, KINDS };
-static const char *marker;
-static long looks, held, led, commands[KINDS];
-static int is_selfdock(int pid) {
-    char path[64], comm[32] = {0};
-    sprintf(path, "/proc/%d/comm", pid);
-    int file = open(path, O_RDONLY);
-    if (file < 0) return -1;
-    int length = read(file, comm, sizeof comm - 1);
-    close(file);
-    return length > 0 ? !strcmp(comm, "selfdock\n") : -1;
-}
-static int opens(int pid, const char *what, int flags) {
-    char path[4096], byte;
-    sprintf(path, "/proc/%d/%s", pid, what);
-    int file = open(path, flags);
-    if (file < 0) return 0;
-    int works = flags & (O_PATH | O_DIRECTORY) || pread(file, &byte, 1, 0) > 0 || errno == EIO;
-    close(file);
-    return works;
-}
-static int works(int kind, int pid) {
-    switch (kind) {
-    case SEIZE:
-        if (ptrace(PTRACE_SEIZE, pid, 0, 0)) return 0;
-        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
-        waitpid(pid, 0, __WALL);
-        ptrace(PTRACE_DETACH, pid, 0, 0);
-        return 1;
-    case EXE: return opens(pid, "exe", O_RDONLY);
-    case MEM: return opens(pid, "mem", O_RDONLY);
-    case MAPS: return opens(pid, "maps", O_RDONLY);
-    case ENVIRON: return opens(pid, "environ", O_RDONLY);
-    case FD: return opens(pid, "fd/1", O_PATH) || opens(pid, "fd/3", O_PATH);
-    case NS: return opens(pid, "ns/mnt", O_PATH);
-    case CWD: return opens(pid, "cwd", O_PATH);
-    default: return opens(pid, "root", O_PATH);
-    }
-}
-static void follow(int pid) {
-    char path[4096];
-    for (int number = -2; number < 12; number++) {
-        if (number == -2) snprintf(path, sizeof path, "root%s", marker);
-        else if (number == -1) snprintf(path, sizeof path, "cwd%s", marker);
-        else snprintf(path, sizeof path, "fd/%d%s", number, marker);
-        if (opens(pid, path, O_PATH)) led++;
-    }
-    if (opens(pid, "exe", O_WRONLY)) led++;
-}
-static void look(int pid) {
-    int kind = looks++ % KINDS;
-    follow(pid);
-    if (is_selfdock(pid) == 1) {
-        /* A look that succeeds may have met the moment of an exec: only a second one counts. */
-        if (!works(kind, pid)) return;
-        usleep(50);
-        if (works(kind, pid) && is_selfdock(pid) == 1) held++;
-    } else for (kind = 0; kind < KINDS; kind++) if (works(kind, pid)) commands[kind] = 1;
-}
-int main(int argc, char **argv) {
-    marker = argv[1];
-    write(1, "up\n", 3);
-    for (;;) {
-        struct pollfd input = {0, POLLIN};
-        char byte;
-        if (poll(&input, 1, 0) > 0) {
-            if (read(0, &byte, 1) < 1) break;
-            printf("control %d\n", led > 0);
-            fflush(stdout);
-            looks = held = led = 0;
-            memset(commands, 0, sizeof commands);
-        }
-        DIR *proc = opendir("/proc");
-        for (struct dirent *entry; (entry = readdir(proc));) {
-            int pid = atoi(entry->d_name);
-            if (pid > 1) look(pid);
-        }
-        closedir(proc);
-        while (waitpid(-1, 0, WNOHANG | __WALL) > 0) {}
-    }
-    printf("looks %ld held %ld led %ld commands", looks, held, led);
-    for (int kind = 0; kind < KINDS; kind++) printf(" %ld", commands[kind]);
-    puts("");
-    return fflush(stdout);
-}
-"#;
-
 #[test]
 fn a_working_directory_by_a_magic_link_is_refused() {
     let host = Host::new();
@@ -2000,7 +1822,7 @@ fn nothing_runs_outside_of_an_instance_that_ends_while_it_is_entered() {
                     .unwrap();
             }
         });
-        for round in 0..300 {
+        for round in 0..starts(300) as u64 {
             let mut start = host.selfdock();
             start.arg("-m").arg(&dir).args([
                 "/mnt",

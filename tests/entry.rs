@@ -331,6 +331,84 @@ fn only_known_paths_are_looked_up_with_a_capability_at_hand() {
     }
 }
 
+/// The three sets after each capset(2): who looks a path up has none effective, nobody has others
+/// permitted than the work needs, and whoever goes on to wait or to exec has none at all.
+#[test]
+fn no_capability_is_held_longer_than_it_is_used_and_no_other_at_all() {
+    let host = Host::new();
+    let tool = host.compile("start", START);
+    let uid = format!("uid={}", host.uid());
+    let program = host.program();
+    let words = [tool.to_str().unwrap(), &uid, program.to_str().unwrap()];
+    let words = [
+        &words[..],
+        &["--map", "/usr", "/mnt", "run", "/bin/echo", "ran"],
+    ]
+    .concat();
+    let (run, calls) = trace(&host, &words, &[]);
+    assert_eq!(out(&run), "ran\n");
+    let mut processes: std::collections::HashMap<&str, Vec<&Call>> = Default::default();
+    for call in &calls {
+        processes.entry(&call.pid).or_default().push(call);
+    }
+    assert_eq!(processes.len(), 2, "the supervisor and pid 1");
+    for calls in processes.values() {
+        let mut held = Sets::default();
+        let calls: Vec<_> = calls
+            .iter()
+            .skip_while(|call| call.name != "capset")
+            .collect();
+        let is_command = |call: &&&Call| call.text.starts_with("execve(\"/bin/echo\"");
+        for call in calls.iter().take_while(|call| !is_command(call)) {
+            if call.name == "capset" {
+                held = Sets::of(&call.text);
+                assert_eq!(held.inheritable, "0", "{call:?}");
+                let needed = [
+                    "0",
+                    "1<<CAP_SYS_CHROOT",
+                    "1<<CAP_SYS_ADMIN",
+                    "1<<CAP_SETPCAP",
+                ];
+                let is_needed = |set: &String| set.split('|').all(|word| needed.contains(&word));
+                assert!(
+                    is_needed(&held.permitted) && is_needed(&held.effective),
+                    "{call:?}"
+                );
+            }
+            let path = call.text.split('"').nth(1).unwrap_or_default();
+            if call.name.starts_with("open") && !["", "exe"].contains(&path) {
+                assert_eq!(held.effective, "0", "{call:?}");
+            }
+        }
+        assert_eq!(
+            (held.permitted.as_str(), held.effective.as_str()),
+            ("0", "0")
+        );
+    }
+}
+
+/// The sets that capset(2) sets, as strace writes them.
+#[derive(Default)]
+struct Sets {
+    effective: String,
+    permitted: String,
+    inheritable: String,
+}
+
+impl Sets {
+    fn of(text: &str) -> Self {
+        let set = |name: &str| {
+            let (_, rest) = text.split_once(&format!("{name}=")).unwrap();
+            rest.split([',', '}']).next().unwrap().to_owned()
+        };
+        Self {
+            effective: set("effective"),
+            permitted: set("permitted"),
+            inheritable: set("inheritable"),
+        }
+    }
+}
+
 /// The same inside of a root that the caller shaped: /dev/null is a link to root's file, or is one
 /// of the caller's; /etc/ld.so.preload names a library. The nested selfdock is refused.
 #[test]

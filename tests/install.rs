@@ -169,6 +169,102 @@ fn with_a_group_only_its_members_can_start_it() {
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
 }
 
+/// What getcap(8) has to say of a file.
+fn capabilities(path: &Path) -> String {
+    let run = Command::new("getcap").arg(path).output().unwrap();
+    out(&run)
+        .replace(&path.display().to_string(), "")
+        .trim()
+        .to_owned()
+}
+
+/// Three of them, permitted and not effective, whatever the order in which they are told.
+fn assert_has_capabilities(path: &Path) {
+    let found = capabilities(path);
+    let (names, flags) = found.rsplit_once(['=', '+']).unwrap();
+    let mut names: Vec<_> = names.trim_end_matches([' ', '=']).split(',').collect();
+    names.sort_unstable();
+    let expected = ["cap_setpcap", "cap_sys_admin", "cap_sys_chroot"];
+    assert_eq!((names.as_slice(), flags), (&expected[..], "p"), "{found}");
+}
+
+#[test]
+fn with_file_capabilities_it_is_not_set_user_id_and_works() {
+    let host = Host::new();
+    let line = "--file-capabilities --binary $DIR/bin/selfdock";
+    let run = install(&host, line);
+    assert!(out(&run).contains("it works: user 65534"), "{}", text(&run));
+    let program = host.path("usr/bin/selfdock");
+    let stat = fs::metadata(&program).unwrap();
+    assert_eq!((stat.mode(), stat.uid(), stat.gid()), (0o100_755, 0, 0));
+    assert_has_capabilities(&program);
+    let mut nested = host.as_caller(&program);
+    nested.arg("run").arg(&program);
+    let run = nested
+        .args(["run", "sh", "-c", "echo $$"])
+        .output()
+        .unwrap();
+    assert_eq!(out(&run), "1\n");
+
+    let group = host.uid();
+    out(&install(&host, &format!("{line} --group {group}")));
+    let stat = fs::metadata(&program).unwrap();
+    assert_eq!((stat.mode(), stat.gid()), (0o100_750, group));
+    assert_has_capabilities(&program);
+}
+
+/// Attack: as below, with a program that is replaced by one of the other kind.
+#[test]
+fn what_it_replaces_or_removes_has_no_capabilities_left() {
+    let host = Host::new();
+    let capable = "--file-capabilities --no-proof --binary $DIR/bin/selfdock";
+    let plain = "--no-proof --binary $DIR/bin/selfdock";
+    for (number, (old, new)) in [(capable, plain), (capable, capable), (plain, capable)]
+        .iter()
+        .chain(&[(capable, "--uninstall")])
+        .enumerate()
+    {
+        out(&install(&host, old));
+        let (program, link) = (
+            host.path("usr/bin/selfdock"),
+            host.path(format!("link{number}")),
+        );
+        fs::hard_link(&program, &link).unwrap();
+        // Were the link without effect before, the rest would prove nothing.
+        out(&host
+            .as_caller(&link)
+            .args(["run", "true"])
+            .output()
+            .unwrap());
+        out(&install(&host, new));
+        assert_eq!(capabilities(&link), "", "{old} {new}");
+        let stat = fs::metadata(&link).unwrap();
+        assert_eq!((stat.mode() & 0o7777, stat.uid()), (0, 0), "{old} {new}");
+        if *new == plain {
+            assert_eq!(capabilities(&program), "");
+        }
+    }
+}
+
+#[test]
+fn without_setcap_it_says_where_that_is() {
+    let host = Host::new();
+    let script =
+        "mount -t tmpfs selfdock-test /usr/sbin && exec \"$0\" --file-capabilities --binary \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+    command.arg(SCRIPT).arg(host.program());
+    command
+        .env("PREFIX", host.path("usr"))
+        .env_remove("DESTDIR");
+    command.env("PATH", "/usr/bin:/bin");
+    assert_install_refused(
+        &command.output().unwrap(),
+        "setcap is needed for --file-capabilities, and is not here: in Debian it is in libcap2-bin",
+    );
+    assert!(!host.path("usr").exists());
+}
+
 /// Attack: a hard link keeps a vulnerable program alive after its upgrade.
 #[test]
 fn a_replaced_program_is_of_no_use_to_who_holds_a_link_to_it() {
@@ -211,13 +307,22 @@ fn a_link_in_its_place_is_replaced_and_what_it_leads_to_is_left() {
 fn a_filesystem_where_the_bit_has_no_effect_is_refused() {
     let host = Host::new();
     let usr = host.root_dir("usr", 0o755);
-    for (option, message) in [
-        ("nosuid", "nosuid: the set-user-id bit has no effect there"),
-        ("noexec", "noexec: nothing can be run there"),
+    for (option, way, message) in [
+        (
+            "nosuid",
+            "--no-proof",
+            "nosuid: the set-user-id bit has no effect there",
+        ),
+        (
+            "nosuid",
+            "--file-capabilities",
+            "nosuid: file capabilities have no effect there",
+        ),
+        ("noexec", "--no-proof", "noexec: nothing can be run there"),
     ] {
         let script = format!(
             "mount -t tmpfs -o mode=755,{option} selfdock-test \"$PREFIX\"
-            \"$0\" --binary \"$1\" || ended=$?
+            \"$0\" {way} --binary \"$1\" || ended=$?
             find \"$PREFIX\" -mindepth 1
             exit $ended"
         );
@@ -345,6 +450,10 @@ fn a_refused_installation_changes_nothing() {
             "--uninstall --group 0",
             "--uninstall and --build-only take no other option",
         ),
+        (
+            "--uninstall --file-capabilities",
+            "--uninstall and --build-only take no other option",
+        ),
     ] {
         let dir = host.path("");
         let message = message.replace("$DIR/", dir.to_str().unwrap());
@@ -401,6 +510,7 @@ fn the_help_names_every_option() {
     let help = install(&host, "--help");
     for word in [
         "--group",
+        "--file-capabilities",
         "--binary",
         "--no-proof",
         "--uninstall",
@@ -446,13 +556,23 @@ fn it_builds_as_the_caller_and_asks_sudo_for_the_installing_step_alone() {
     host.root_file("tools/cargo", 0o755, cargo);
     let libraries = host.root_dir("libraries", 0o755);
     let target = host.caller_dir("target");
-    for triple in ["machine-vendor-linux-gnu", "machine-unknown-linux-musl"] {
+    // Where the crates are is not to be told by the program, if that can be written down.
+    for (triple, crates, config) in [
+        (
+            "machine-vendor-linux-gnu",
+            "/my crates",
+            " --config target.machine-vendor-linux-gnu.rustflags = \
+             ['--remap-path-prefix=/my crates=/cargo']",
+        ),
+        ("machine-unknown-linux-musl", "/somebody's crates", ""),
+    ] {
         let run = as_caller(&host, &tools)
-            .args(["--no-proof", "--group", "staff"])
+            .args(["--no-proof", "--file-capabilities", "--group", "staff"])
             .env("PREFIX", "/opt/selfdock")
             .env("CARGO_TARGET_DIR", &target)
             .env("RUSTFLAGS", "-Ctarget-feature=-crt-static")
             .env("LIBRARIES", &libraries)
+            .env("CARGO_HOME", crates)
             .output()
             .unwrap();
         let (uid, target) = (host.uid(), target.display());
@@ -460,8 +580,8 @@ fn it_builds_as_the_caller_and_asks_sudo_for_the_installing_step_alone() {
             out(&run),
             format!(
                 "install.sh: building for {triple}\n\
-                 cargo: build --release --locked --bin selfdock --target {triple} --target-dir {target} as {uid} with no flags\n\
-                 sudo: -- env DESTDIR= PREFIX=/opt/selfdock sh {} --binary {target}/{triple}/release/selfdock --no-proof --group staff\n",
+                 cargo: build --release --locked --bin selfdock --target {triple} --target-dir {target}{config} as {uid} with no flags\n\
+                 sudo: -- env DESTDIR= PREFIX=/opt/selfdock sh {} --binary {target}/{triple}/release/selfdock --no-proof --group staff --file-capabilities\n",
                 host.path("install.sh").display()
             )
         );

@@ -9,9 +9,9 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, fchown, symlink};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
-use host::{CANNOT, Host, assert_ended, assert_refused, out, text};
+use host::{CANNOT, Host, Install, assert_ended, assert_refused, out, text};
 
 /// A host of few mounts, whatever this one has: `/` with nothing on it but /dev, /proc, /sys and an
 /// empty /tmp from which programs can be executed.
@@ -244,7 +244,8 @@ fn the_one_mount_that_is_not_nosuid_is_selfdocks_own_file() {
             &host,
             &format!("$SD {options} stat -c '%d:%i %a %u' {place}"),
         );
-        let expected = format!("{}:{} 4755 0\n", own.dev(), own.ino());
+        let mode = Install::wanted().mode();
+        let expected = format!("{}:{} {mode:o} 0\n", own.dev(), own.ino());
         assert_eq!(out(&run), expected, "{options}");
     }
 }
@@ -771,6 +772,30 @@ fn a_proc_with_masked_parts_is_not_revealed_by_a_fresh_one() {
     );
 }
 
+/// A caller's /proc may hide the processes of others (hidepid). A fresh one hides none, and has none to
+/// hide: all that run inside are the caller's own.
+#[test]
+fn a_proc_that_hides_processes_is_not_revealed_by_a_fresh_one() {
+    let host = Host::new();
+    let list = "stat -c %u /proc/[0-9]* | sort -u; echo; ls -d /proc/[0-9]*";
+    for (hides, is_hidden) in [
+        ("hidepid=0", false),
+        ("hidepid=1", false),
+        ("hidepid=2", true),
+    ] {
+        let setup = format!("mount -t proc -o {hides} proc /proc");
+        let outside = on(&host, &setup, "[ -e /proc/1 ] && echo there || echo hidden");
+        let expected = if is_hidden { "hidden\n" } else { "there\n" };
+        assert_eq!(out(&outside), expected, "{hides}");
+        for nested in ["", "run $SD"] {
+            let run = on(&host, &setup, &format!("$SD {nested} run sh -c '{list}'"));
+            let (owners, processes) = out(&run).split_once("\n\n").unwrap();
+            assert_eq!(owners, host.uid().to_string(), "{hides}: {processes}");
+            assert!(processes.lines().count() <= 4, "{hides}: {processes}");
+        }
+    }
+}
+
 const FLAGS: [&str; 6] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow", "noatime"];
 
 /// The mount words that the caller finds at `place` inside, and those of the source outside.
@@ -1076,4 +1101,60 @@ fn a_vol_on_dev_of_another_root_filesystem_leaves_no_place_for_selfdock_and_work
     assert_ended(&run, 1);
     assert!(text(&run).contains("/dev/null\n"), "{}", text(&run));
     assert_ne!(run.status.code(), Some(CANNOT));
+}
+
+/// Attack: an image or an overlay of the caller's making, for the kernel's parsers (CVE-2023-30549,
+/// CVE-2026-41163). Root's strace sees what is asked for, and these three have no medium.
+#[test]
+fn no_filesystem_with_a_medium_is_ever_mounted() {
+    let host = Host::new();
+    host.busybox_rootfs("os");
+    host.caller_file("image", 0o644, "an image");
+    let log = host.path("log");
+    let id = host.uid().to_string();
+    let mut seen = BTreeSet::new();
+    for line in [
+        "-t size=1m /mnt -m /usr /srv build true",
+        "-r $DIR/os --init run /dev/selfdock run true",
+        "run $SD -v $DIR /mnt run true",
+        "-m $DIR/image /mnt run true",
+    ] {
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qq", "-e", "trace=fsopen,mount", "-o"])
+            .arg(&log);
+        command.args([
+            "setpriv",
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "--",
+        ]);
+        let words = line.replace("$DIR", host.path("").to_str().unwrap());
+        let words = words.replace("$SD", host.program().to_str().unwrap());
+        command.arg(host.program()).args(words.split(' '));
+        let run = command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let is_mapped_on_a_directory = line.contains("image");
+        assert_eq!(
+            run.status.success(),
+            !is_mapped_on_a_directory,
+            "{line}: {}",
+            text(&run)
+        );
+        for call in fs::read_to_string(&log).unwrap().lines() {
+            assert!(!call.contains(" mount("), "{line}: {call}");
+            let name = call
+                .split_once(" fsopen(\"")
+                .and_then(|(_, rest)| rest.split('"').next());
+            seen.extend(name.map(str::to_owned));
+        }
+    }
+    let expected = ["devpts", "proc", "tmpfs"].map(str::to_owned);
+    assert_eq!(seen, expected.into());
 }

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 
-use host::{CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text};
+use host::{
+    CANNOT, Host, Install, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, text,
+};
 
 /// Becomes the caller and executes a program, in a state that root has prepared:
 /// `start [deny=CALL,ERRNO[,BITS]]... [alarm=MICROSECONDS] uid=UID PROGRAM [ARG]...`.
@@ -141,24 +143,42 @@ fn a_program_that_is_set_group_id_as_well_is_refused() {
     );
 }
 
-/// libc would start up with them, and look paths up.
+/// File capabilities are the other way to install it. Effective ones would be there when libc starts.
 #[test]
-fn a_program_whose_file_capabilities_are_effective_is_refused() {
+fn file_capabilities_that_are_effective_from_the_start_are_refused() {
     let host = Host::new();
-    let program = misinstalled(&host, "effective", 0o755, 0, 0);
-    let capabilities = |kind: &str| {
-        let mut setcap = Command::new("setcap");
-        setcap.arg(format!("cap_sys_admin,cap_setpcap,cap_sys_chroot+{kind}"));
-        assert!(setcap.arg(&program).status().unwrap().success());
+    let program = misinstalled(&host, "capable", 0o755, 0, 0);
+    let run_with = |capabilities: &str| {
+        let setcap = Command::new("setcap")
+            .arg(capabilities)
+            .arg(&program)
+            .output()
+            .expect("setcap is needed: libcap2-bin");
+        assert!(setcap.status.success(), "{}", text(&setcap));
+        host.as_caller(&program).args(SAY).output().unwrap()
     };
-    capabilities("p");
-    let run = host.as_caller(&program).args(SAY).output().unwrap();
-    assert_eq!(out(&run), "ran\n");
-    capabilities("ep");
-    let run = host.as_caller(&program).args(SAY).output().unwrap();
-    let hint = "hint: give its file capabilities as permitted only: setcap ...+p";
-    let message = "cannot use privilege: capabilities were effective from the start";
-    assert_refused(&run, &format!("{message}\n{hint}"));
+    assert_eq!(out(&run_with(host::CAPABILITIES)), "ran\n");
+    // The other two make it safer, and are not needed for a start.
+    assert_eq!(out(&run_with("cap_sys_admin+p")), "ran\n");
+    for capabilities in [
+        "cap_sys_admin,cap_sys_chroot,cap_setpcap+ep",
+        "cap_sys_admin+ep",
+    ] {
+        assert_refused(
+            &run_with(capabilities),
+            "cannot use privilege: capabilities were effective from the start\n\
+             hint: give its file capabilities as permitted only: setcap ...+p",
+        );
+    }
+    let not_installed = "cannot get privilege: selfdock is not installed set-user-id root\n\
+                         hint: install.sh installs it as it must be";
+    assert_refused(&run_with("cap_sys_chroot+p"), not_installed);
+    // They do not survive a copy.
+    out(&run_with(host::CAPABILITIES));
+    let path = host.path("copy");
+    copy(&program, &path);
+    let run = host.as_caller(&path).args(SAY).output().unwrap();
+    assert_refused(&run, not_installed);
 }
 
 /// `setpriv --no-new-privs`: sandboxes set it for all that they start.
@@ -173,7 +193,7 @@ fn a_caller_under_no_new_privs_is_refused() {
     assert_refused(
         &command.output().unwrap(),
         "cannot get privilege: no_new_privs is set\n\
-         hint: something that runs selfdock forbids new privileges to its children",
+         hint: what runs selfdock forbids new privileges to its children, as --no-nest does",
     );
 }
 
@@ -285,11 +305,14 @@ fn a_caller_in_a_user_namespace_of_their_own_is_refused() {
         "{}",
         text(&run)
     );
-    assert_refused(
-        &unshare(&["--user", "--map-current-user"]),
+    // File capabilities are, but over that namespace alone: capabilities(7).
+    let message = Install::wanted().choose(
         "cannot get privilege: the set-user-id bit is not honoured in this user namespace\n\
          hint: run selfdock outside of the user namespace",
+        "cannot use selfdock's own file: Operation not permitted\n\
+         hint: capabilities of a user namespace do not reach its outer mounts: run it outside",
     );
+    assert_refused(&unshare(&["--user", "--map-current-user"]), message);
 }
 
 /// As in a container that withholds the capability.
@@ -583,9 +606,10 @@ fn no_command_runs_where_one_of_the_calls_is_missing_or_forbidden() {
     }
 }
 
-/// On a terminal, standard input here, the command would be able to type into it.
+/// On a terminal, standard input here, the command would be able to type into it. And whoever took
+/// the supervisor over could do what the caller can.
 #[test]
-fn no_command_runs_on_a_terminal_without_the_terminal_filter() {
+fn no_command_runs_without_the_filters() {
     let host = Host::new();
     let tool = host.compile("start", START);
     let (_other_side, terminal) = new_terminal();
@@ -605,16 +629,23 @@ fn no_command_runs_on_a_terminal_without_the_terminal_filter() {
         }
         command.output().unwrap()
     };
-    let hint = "\nhint: on a terminal selfdock needs a kernel with CONFIG_SECCOMP_FILTER";
+    let hint = "\nhint: selfdock needs a kernel with CONFIG_SECCOMP_FILTER";
     for (errno, reason, hint) in [
         (libc::EINVAL, "Invalid argument", hint),
         (libc::ENOSYS, "Function not implemented", hint),
         (libc::EPERM, "Operation not permitted", ""),
         (0, "seccomp did not take effect", ""),
     ] {
-        let message = format!("cannot install the terminal filter: {reason}{hint}");
-        assert_refused(&run(errno, true), &message);
-        assert_eq!(out(&run(errno, false)), "ran\n", "{errno}");
+        let supervisors = format!("cannot install the supervisor's filter: {reason}{hint}");
+        assert_refused(&run(errno, false), &supervisors);
+        // Who is the first to notice ends both, and either may.
+        let terminals = format!("cannot install the terminal filter: {reason}{hint}");
+        let refused = run(errno, true);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let is_either = said.contains(&terminals) || said.contains(&supervisors);
+        assert!(is_either, "{}", text(&refused));
+        assert_ended(&refused, CANNOT);
+        assert!(refused.stdout.is_empty(), "{}", text(&refused));
     }
 }
 
@@ -1168,16 +1199,22 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let host = host_for_interference();
     let refused =
         |call: &'static str| move |number: usize, run: &Output| assert_given_up(call, number, run);
-    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, refused("setresuid"));
+    // With file capabilities the user id is the caller's already, and nothing is left undone.
+    let of_user_id = |call: &'static str| {
+        move |number: usize, run: &Output| match Install::wanted() {
+            Install::SetUserId => assert_given_up(call, number, run),
+            Install::FileCapabilities => assert_eq!(out(run), "sound\n", "{call} {number}"),
+        }
+    };
+    let judge = of_user_id("setresuid");
+    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, judge);
     assert_eq!(interfered, 1);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 12, 19, 30].into_iter();
     let interfered = interfere(&host, "capset", "retval=0", numbers, refused("capset"));
     assert!(interfered > 5, "{interfered}");
     // Without PR_SET_KEEPCAPS nothing is permitted; the others are seen by what they leave.
-    assert_eq!(
-        interfere(&host, "prctl", "retval=0", 1..2, refused("prctl")),
-        1
-    );
+    let interfered = interfere(&host, "prctl", "retval=0", 1..2, of_user_id("prctl"));
+    assert_eq!(interfered, 1);
     let numbers = (2..12).chain((12..110).step_by(9));
     let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);
     assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);

@@ -888,3 +888,55 @@ fn the_caller_cannot_trace_the_supervisor() {
         "descriptor 0, memory 0, trace 0, list 0\n"
     );
 }
+
+/// As an administrator may have it: programs that were set-user-id dump core, and may be traced by
+/// who started them. (This is the whole machine's, for the moment that it takes.)
+struct SuidDumpable(String);
+
+impl SuidDumpable {
+    const PATH: &str = "/proc/sys/fs/suid_dumpable";
+
+    fn set() -> Self {
+        let before = std::fs::read_to_string(Self::PATH).unwrap();
+        std::fs::write(Self::PATH, "1").unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for SuidDumpable {
+    fn drop(&mut self) {
+        std::fs::write(Self::PATH, &self.0).unwrap();
+    }
+}
+
+/// Gives up root, and no more.
+const SHED: &str = r#"
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    if (setreuid(getuid(), getuid())) return 1;
+    puts("ready");
+    fflush(stdout);
+    pause();
+}
+"#;
+
+#[test]
+fn the_caller_cannot_trace_the_supervisor_where_set_user_id_programs_may_be_traced() {
+    let host = Host::new();
+    let trace = host.compile("trace", TRACE);
+    let shed = host.compile("shed", SHED);
+    host::set_mode(&shed, 0o4755);
+    let run = |words: &[&str]| host.as_caller(&trace).args(words).output().unwrap();
+    let program = host.program();
+    let script = ["run", "/bin/sh", "-c", "echo ready; exec sleep 60"];
+    let dumpable = SuidDumpable::set();
+    let control = run(&[shed.to_str().unwrap()]);
+    let supervisor = run(&[&[program.to_str().unwrap()], &script[..]].concat());
+    drop(dumpable);
+    assert!(host::out(&control).contains("trace 1"), "{control:?}");
+    assert_eq!(
+        host::out(&supervisor),
+        "descriptor 0, memory 0, trace 0, list 0\n"
+    );
+}

@@ -276,6 +276,25 @@ fn nothing_can_be_typed_wherever_the_terminal_is() {
     }
 }
 
+/// Attack: selfdock reads in /proc whether there is a terminal, behind the name of the program, which
+/// may look like what is to be read there (CVE-2017-1000367).
+#[test]
+fn a_program_name_that_looks_like_a_status_hides_no_terminal() {
+    let host = host();
+    let own = host.caller_dir("own");
+    for name in [") S 1 1 1 0 -1 ", "a S 1 1 1 0 -1", "(((", "\n) S 1 1 1 0"] {
+        let link = own.join(name);
+        fs::hard_link(host.program(), &link).unwrap();
+        let (_other_side, terminal) = new_terminal();
+        let start = "exec setsid --ctty --wait sh -c 'exec \"$@\" 0</dev/null' sh \"$@\"";
+        let mut command = host.as_caller("sh");
+        command.args(["-c", start, "sh"]).arg(link).arg("run");
+        command.arg(host.path("type")).args(["/dev/tty", "native"]);
+        let run = command.stdin(Stdio::from(terminal)).output().unwrap();
+        assert_eq!(out(&run), refused("native"), "{name:?}");
+    }
+}
+
 /// Attack: what the command inherits is the other side of a pseudoterminal, and so is a way to it.
 #[test]
 fn the_other_side_of_a_pseudoterminal_counts_as_one() {

@@ -243,3 +243,29 @@ unsafe fn strings_between(begin: usize, end: usize) -> Vec<&'static CStr> {
     }
     strings
 }
+
+#[cfg(test)]
+mod fuzz {
+    use std::ffi::CString;
+
+    use proptest::prelude::*;
+
+    use super::strings_between;
+
+    proptest! {
+        #![proptest_config(crate::fuzz::config())]
+
+        #[test]
+        fn strings_that_lie_end_to_end_are_found_one_by_one(
+            strings in prop::collection::vec(prop::collection::vec(1..=255_u8, 0..9), 0..9),
+        ) {
+            let area: Vec<u8> = strings.iter().flat_map(|string| [&string[..], b"\0"].concat()).collect();
+            let begin = area.as_ptr().expose_provenance();
+            // SAFETY: the range is that of `area`, which lives on and is empty or ends with NUL.
+            let found = unsafe { strings_between(begin, begin + area.len()) };
+            let found: Vec<CString> = found.into_iter().map(CString::from).collect();
+            let expected: Result<Vec<CString>, _> = strings.into_iter().map(CString::new).collect();
+            prop_assert_eq!(found, expected?);
+        }
+    }
+}

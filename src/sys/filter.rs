@@ -12,17 +12,17 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use super::bpf::{
-    self, ALLOW, ARCH, LITTLE_ENDIAN, NUMBER, WIDE, argument, end, go_if, keep, load,
+    self, ALLOW, ARCH, NUMBER, Tables, X32, argument, end, go_if, keep, load, refuse,
 };
 use super::privilege::Raised;
 
-/// Why the command is not kept from typing.
+/// Why the command is not kept from what a filter is for.
 #[derive(Debug, Error)]
 pub enum FilterError {
     /// seccomp(2). `EINVAL` or `ENOSYS`: a kernel without filters.
     #[error("{}", .0.desc())]
     Kernel(Errno),
-    /// It reported success, and the requests are not refused: a filter of an outer program's.
+    /// It reported success, and nothing is refused: a filter of an outer program's.
     #[error("seccomp did not take effect")]
     Ineffective,
 }
@@ -53,47 +53,36 @@ fn is_refused(request: libc::Ioctl) -> bool {
     Errno::result(status) == Err(Errno::EPERM)
 }
 
-/// The numbers of ioctl(2) in a machine's system call tables, and how a filter knows the tables.
+/// The numbers of ioctl(2) in a machine's system call tables.
 struct Machine {
-    /// Of the table for the programs of this kind.
-    native: u32,
-    /// ioctl(2) in that table, under all its names.
-    native_numbers: [u32; 2],
-    /// Of the table for 32-bit programs.
+    tables: Tables,
+    /// In the native one, under all its names.
+    native: [u32; 2],
     narrow: u32,
-    /// ioctl(2) in that one.
-    narrow_number: u32,
 }
 
-/// i386 programs, and those of the x32 kind, which come by the native table with another number and
-/// `X32` in it; some kernels take each number with and without.
+/// Some kernels take each number of the x32 kind with and without its mark.
 const X86_64: Machine = Machine {
-    native: libc::EM_X86_64 as u32 | WIDE | LITTLE_ENDIAN,
-    native_numbers: [16, 514],
-    narrow: libc::EM_386 as u32 | LITTLE_ENDIAN,
-    narrow_number: 54,
+    tables: bpf::X86_64,
+    native: [16, 514],
+    narrow: 54,
 };
 
-/// And ARM programs.
 const AARCH64: Machine = Machine {
-    native: libc::EM_AARCH64 as u32 | WIDE | LITTLE_ENDIAN,
-    native_numbers: [29, 29],
-    narrow: libc::EM_ARM as u32 | LITTLE_ENDIAN,
-    narrow_number: 54,
+    tables: bpf::AARCH64,
+    native: [29, 29],
+    narrow: 54,
 };
-
-/// `__X32_SYSCALL_BIT` in `asm/unistd.h`. No machine has so many calls that it could mean another.
-const X32: u32 = 0x4000_0000;
 
 /// The filter. Up to the request it is of a form that the kernel can decide beforehand, by the
 /// number of the call alone: `seccomp_is_const_allow()`, Linux 5.11. So it is run for ioctl(2) only.
 const fn program(machine: &Machine) -> [sock_filter; 17] {
-    let [number, other_number] = machine.native_numbers;
+    let [number, other_number] = machine.native;
     [
         load(ARCH),
-        go_if(machine.native, 2),
-        go_if(machine.narrow, 6),
-        end(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        go_if(machine.tables.native, 2),
+        go_if(machine.tables.narrow, 6),
+        end(refuse(libc::ENOSYS)),
         // The machine's own table.
         load(NUMBER),
         keep(!X32),
@@ -102,14 +91,14 @@ const fn program(machine: &Machine) -> [sock_filter; 17] {
         end(ALLOW),
         // That for 32-bit programs.
         load(NUMBER),
-        go_if(machine.narrow_number, 1),
+        go_if(machine.narrow, 1),
         end(ALLOW),
         // It is ioctl(2).
         load(argument(1)),
         go_if(libc::TIOCSTI as u32, 2),
         go_if(libc::TIOCLINUX as u32, 1),
         end(ALLOW),
-        end(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        end(refuse(libc::EPERM)),
     ]
 }
 
@@ -117,32 +106,12 @@ const fn program(machine: &Machine) -> [sock_filter; 17] {
 mod tests {
     use super::*;
 
-    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-    const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-    const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    const REFUSE: u32 = 0x5_0001;
+    const UNKNOWN: u32 = 0x5_0026;
 
-    /// What the filter of this machine answers, by the rules of `linux/filter.h`.
+    /// What the filter of this machine answers.
     fn answer(machine: &Machine, table: u32, number: u32, request: u64) -> u32 {
-        let program = program(machine);
-        let (mut place, mut loaded) = (0, 0);
-        loop {
-            let sock_filter { code, jt, jf, k } = program[place];
-            place += 1;
-            match u32::from(code) {
-                0x20 => {
-                    loaded = match k {
-                        0 => number,
-                        4 => table,
-                        24 => request as u32,
-                        other => panic!("loads from {other}"),
-                    }
-                }
-                0x54 => loaded &= k,
-                0x15 => place += usize::from(if loaded == k { jt } else { jf }),
-                0x06 => return k,
-                other => panic!("instruction {other:#x}"),
-            }
-        }
+        bpf::answer(&program(machine), table, number, [0, request])
     }
 
     /// Each machine, and each of its tables with the numbers of ioctl(2) there.
@@ -181,7 +150,7 @@ mod tests {
                 }
             }
             for number in (0..2048).flat_map(|number| [number, number | X32, number | 1 << 31]) {
-                let expected = if numbers.contains(&(number & !X32)) && table & WIDE != 0
+                let expected = if numbers.contains(&(number & !X32)) && table & 1 << 31 != 0
                     || numbers.contains(&number)
                 {
                     REFUSE

@@ -18,8 +18,10 @@ pub mod procfs;
 pub mod self_stop;
 pub mod signal;
 pub mod socket;
+pub mod supervisor_filter;
 pub mod terminal;
 pub mod unprivileged;
+pub mod user_namespaces;
 
 use std::ffi::c_long;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

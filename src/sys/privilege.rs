@@ -5,13 +5,13 @@
 //! The wrong orders do not compile; each stands beside a right one that does:
 //!
 //! ```
-//! # use selfdock::sys::{fs, mount, privilege::{Raised, Renounced, Shelved}};
+//! # use selfdock::sys::{fs, mount, privilege::{Gain, Raised, Renounced, Shelved}};
 //! fn open_then_mount(mut shelved: Shelved) {
 //!     let dir = fs::open_dir(&shelved, c"/").unwrap();
 //!     let raised = shelved.raise().unwrap();
 //!     let _ = mount::clone_tree(&raised, &dir, mount::Depth::One);
 //!     drop(raised);
-//!     let _: Renounced = shelved.renounce().unwrap();
+//!     let _: Renounced = shelved.renounce(Gain::Nothing).unwrap();
 //! }
 //! ```
 //! A path is not looked up while privilege is raised:
@@ -34,18 +34,18 @@
 //! ```
 //! Nothing is renounced while it is raised:
 //! ```compile_fail,E0505
-//! # use selfdock::sys::privilege::Shelved;
+//! # use selfdock::sys::privilege::{Gain, Shelved};
 //! fn renounce_raised(mut shelved: Shelved) {
 //!     let raised = shelved.raise().unwrap();
-//!     let _ = shelved.renounce();
+//!     let _ = shelved.renounce(Gain::Nothing);
 //!     drop(raised);
 //! }
 //! ```
 //! Nothing is raised after it was renounced:
 //! ```compile_fail,E0382
-//! # use selfdock::sys::privilege::Shelved;
+//! # use selfdock::sys::privilege::{Gain, Shelved};
 //! fn raise_renounced(mut shelved: Shelved) {
-//!     let _ = shelved.renounce();
+//!     let _ = shelved.renounce(Gain::Nothing);
 //!     let _ = shelved.raise();
 //! }
 //! ```
@@ -158,6 +158,30 @@ pub struct Raised<'a> {
 #[derive(Debug)]
 pub struct Renounced(());
 
+/// What the command may gain by an exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gain {
+    /// What selfdock's own file gives, so that it nests.
+    ByNesting,
+    /// Nothing, for ever.
+    Nothing,
+}
+
+impl Gain {
+    /// What pid 1 of an instance, and so what enters it, may gain: by what its status says.
+    ///
+    /// By both, since with `--init` pid 1 is selfdock itself, which sets no_new_privs in any case.
+    /// Root's bounding set never has what nesting needs: what enters an instance of root's with
+    /// `--init` does without new privileges too, of which a tree that is all nosuid has none to give.
+    pub fn of_status(has_no_new_privs: bool, bounding: u64) -> Self {
+        if has_no_new_privs && bounding & WORK == 0 {
+            Self::Nothing
+        } else {
+            Self::ByNesting
+        }
+    }
+}
+
 /// Proof that nothing is effective, so that the kernel answers as it answers the caller.
 pub trait AtRest {}
 impl AtRest for Shelved {}
@@ -250,24 +274,28 @@ impl Shelved {
     ///
     /// Root keeps permitted, but not effective, what its exec would give back anyway: an exec that
     /// gains a capability would undo PR_SET_PDEATHSIG, and the command would outlive us.
-    pub fn renounce(self) -> Result<Renounced, PrivilegeError> {
+    pub fn renounce(self, gain: Gain) -> Result<Renounced, PrivilegeError> {
         let is_root = self.is_root();
-        let keep = if is_root {
-            BOUNDING_OF_ROOT
-        } else {
-            BOUNDING_OF_USERS
+        let keep = match gain {
+            _ if is_root => BOUNDING_OF_ROOT,
+            Gain::ByNesting => BOUNDING_OF_USERS,
+            Gain::Nothing => 0,
         };
         let can_cut = self.permitted & CUT != 0;
         if can_cut {
             set(self.permitted, CUT)?;
             capability::cut_bounding_set(keep).map_err(failed("prctl"))?;
         }
-        // Without CAP_SETPCAP, as in some containers, users do without the second wall.
-        if is_root || can_cut {
+        // Without CAP_SETPCAP, as in some containers, users do without the second wall, but for
+        // those who have asked for it.
+        if is_root || can_cut || gain == Gain::Nothing {
             let left = capability::bounding_set().map_err(failed("prctl"))?;
             if left & !keep != 0 {
                 return Err(PrivilegeError::Uncut);
             }
+        }
+        if gain == Gain::Nothing {
+            forgo_new_privileges()?;
         }
         let permitted = if is_root {
             self.permitted & BOUNDING_OF_ROOT
@@ -281,7 +309,7 @@ impl Shelved {
     ///
     /// It will execute nothing, so no_new_privs costs it nothing.
     pub fn renounce_waiting(self) -> Result<Renounced, PrivilegeError> {
-        prctl::set_no_new_privs().map_err(failed("prctl"))?;
+        forgo_new_privileges()?;
         self.keep_only(0)
     }
 
@@ -348,6 +376,15 @@ fn set(permitted: u64, effective: u64) -> Result<(), PrivilegeError> {
         return Err(PrivilegeError::Ineffective("capset"));
     }
     Ok(())
+}
+
+/// Has every exec to come gain nothing: prctl(2), PR_SET_NO_NEW_PRIVS.
+pub(super) fn forgo_new_privileges() -> Result<(), PrivilegeError> {
+    prctl::set_no_new_privs().map_err(failed("prctl"))?;
+    match prctl::get_no_new_privs() {
+        Ok(true) => Ok(()),
+        _ => Err(PrivilegeError::Ineffective("prctl(PR_SET_NO_NEW_PRIVS)")),
+    }
 }
 
 /// Turns the dumpable flag off: prctl(2), PR_SET_DUMPABLE.

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, Pid, getpgid, getpid};
@@ -17,7 +16,7 @@ use thiserror::Error;
 use super::fs::{self, Stat};
 use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
-use super::privilege::{PrivilegeError, Raised, Renounced, Shelved};
+use super::privilege::{self, PrivilegeError, Raised, Renounced, Shelved};
 use super::signal::{change_mask, default_sigchld, set_sigchld};
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
@@ -179,7 +178,7 @@ pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
             drop(leash);
-            prctl::set_no_new_privs().map_err(failed("prctl"))?;
+            privilege::forgo_new_privileges()?;
             let child = Process::open(child).map_err(failed("pidfd_open"))?;
             Ok(InitSide::Init(child, hold))
         }

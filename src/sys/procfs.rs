@@ -27,16 +27,36 @@ const ROOT_INODE: u64 = 1;
 
 /// A proven proc filesystem.
 #[derive(Debug)]
-pub struct Procfs(OwnedFd);
+pub struct Procfs {
+    root: OwnedFd,
+    /// The number of the mount that it is on.
+    mount: u64,
+    /// Is it read by openat(2)?
+    is_plain: bool,
+}
 
 impl Procfs {
     /// Opens `/proc` and proves it. `ENODEV` if it is something else.
     pub fn open(at_rest: &impl AtRest) -> Result<Self, Errno> {
         let root = open_without_links(at_rest, c"/proc")?;
-        if !is_on_procfs(&root)? || Stat::of(&root)?.inode != ROOT_INODE {
+        let stat = Stat::of(&root)?;
+        if !is_on_procfs(&root)? || stat.inode != ROOT_INODE {
             return Err(Errno::ENODEV);
         }
-        Ok(Self(root))
+        let mount = stat.mount_id;
+        let is_plain = false;
+        Ok(Self {
+            root,
+            mount,
+            is_plain,
+        })
+    }
+
+    /// From now on it is read by openat(2), as the supervisor's filter has it: that sees whether a file
+    /// is to be written to, and of openat2(2) it does not.
+    pub fn by_plain_calls(self, _: &Renounced) -> Self {
+        let is_plain = true;
+        Self { is_plain, ..self }
     }
 
     /// The numbers of the open descriptors, those of this reading excepted.
@@ -45,7 +65,7 @@ impl Procfs {
     /// list lacks what is certainly open: libc takes some errors for the end of a directory.
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-        let ours = [self.0.as_raw_fd(), dir.as_raw_fd()];
+        let ours = [self.root.as_raw_fd(), dir.as_raw_fd()];
         let mut numbers = numbers_in(dir)?;
         if !ours.iter().all(|number| numbers.contains(number)) {
             return Err(Errno::EIO);
@@ -56,7 +76,7 @@ impl Procfs {
 
     /// The processes that the caller can see, by the numbers that they have here.
     pub fn processes(&self) -> Result<Vec<u32>, Errno> {
-        numbers_in(self.lookup(c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)
+        numbers_in(self.open_to_read(c".", OFlag::O_DIRECTORY)?)
     }
 
     /// What the kernel calls the file behind the descriptor `number`: a path, or `kind:[detail]`.
@@ -79,6 +99,18 @@ impl Procfs {
     pub fn has_controlling_terminal(&self) -> Result<bool, Errno> {
         // What is not understood counts as one: the filter only costs time.
         Ok(procinfo::terminal(&self.read(c"self/stat")?) != Some(0))
+    }
+
+    /// Does the host leave user namespaces to programs that AppArmor knows by their paths?
+    ///
+    /// What cannot be found out counts as yes. A kernel that has no such setting does not; but it may
+    /// be this procfs that has none at all, and nothing but the processes.
+    pub fn restricts_user_namespaces(&self) -> bool {
+        match self.read(c"sys/kernel/apparmor_restrict_unprivileged_userns") {
+            Ok(setting) => setting.trim_ascii() != b"0",
+            Err(Errno::ENOENT) => self.lookup(c"sys/kernel", OFlag::O_PATH).is_err(),
+            Err(_) => true,
+        }
     }
 
     /// Opens this process's own directory, in which `exe` is the running program's file.
@@ -168,7 +200,7 @@ impl Procfs {
             | ResolveFlag::RESOLVE_NO_MAGICLINKS
             | ResolveFlag::RESOLVE_NO_XDEV;
         openat2(
-            &self.0,
+            &self.root,
             path,
             OpenHow::new()
                 .flags(flags | OFlag::O_CLOEXEC)
@@ -176,11 +208,25 @@ impl Procfs {
         )
     }
 
+    fn open_to_read(&self, path: &CStr, kind: OFlag) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | kind;
+        if !self.is_plain {
+            return self.lookup(path, flags);
+        }
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let opened = openat(&self.root, path, flags, Mode::empty())?;
+        // No path that is read has `..` or a magic link in it: what it crossed would show.
+        if Stat::of(&opened)?.mount_id != self.mount {
+            return Err(Errno::EXDEV);
+        }
+        Ok(opened)
+    }
+
     /// A file of this procfs.
     pub fn read(&self, path: &CStr) -> Result<Vec<u8>, Errno> {
         // Room for a usual mount table: fewer reads, and each of them a consistent piece.
         let mut content = Vec::with_capacity(16 << 10);
-        File::from(self.lookup(path, OFlag::O_RDONLY)?)
+        File::from(self.open_to_read(path, OFlag::empty())?)
             .read_to_end(&mut content)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         Ok(content)
@@ -195,7 +241,7 @@ impl Procfs {
 
 impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 

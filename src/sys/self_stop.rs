@@ -123,7 +123,7 @@ const TGKILL: u32 = libc::SYS_tgkill as u32;
 /// machine's own system call table only; who comes by another one is spared the signal.
 const PROGRAM: [sock_filter; 28] = [
     load(ARCH),
-    go_if(bpf::NATIVE, 1),
+    go_if(bpf::HERE.native, 1),
     end(ALLOW),
     load(NUMBER),
     go_if(KILL, 3),

@@ -7,7 +7,7 @@ use std::io::{stderr, stdin};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{FlowArg, tcflow};
@@ -26,8 +26,9 @@ impl Terminal {
     /// Opens it, if there is one. Every signal must be blocked: SIGTTOU would stop us.
     pub fn open(_: &Renounced) -> Option<Self> {
         const NUMBER: (u32, u32) = (5, 0);
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let terminal = open(c"/dev/tty", flags, Mode::empty()).ok()?;
+        // Not to be written to, as the supervisor's filter has it: its flags are what that sees.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let terminal = openat(AT_FDCWD, c"/dev/tty", flags, Mode::empty()).ok()?;
         let stat = Stat::of(&terminal).ok()?;
         let is_real = stat.is(libc::S_IFCHR) && stat.special == NUMBER;
         is_real.then_some(Self(terminal))

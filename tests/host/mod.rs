@@ -1,10 +1,14 @@
-//! The fixture: an installed set-user-id copy of selfdock, an unprivileged caller, and bait.
+//! The fixture: an installed copy of selfdock, an unprivileged caller, and bait.
+//!
+//! With SELFDOCK_TEST_INSTALL=file-capabilities in the environment it is not set-user-id, but has
+//! capabilities of its own.
 //!
 //! Each test has its own directory, outside of the clone (which the caller may not be able to
 //! reach) and outside of /tmp (which is another one inside), and its own user id, which no passwd
 //! file knows. At the end nothing may be left: no process of that user, no mount, no file.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod fixtures;
 pub mod terminal;
 
 use std::ffi::OsStr;
@@ -21,8 +25,48 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
+/// How selfdock is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    SetUserId,
+    FileCapabilities,
+}
+
+impl Install {
+    /// What SELFDOCK_TEST_INSTALL asks for.
+    pub fn wanted() -> Self {
+        match std::env::var("SELFDOCK_TEST_INSTALL").as_deref() {
+            Err(_) | Ok("" | "setuid") => Self::SetUserId,
+            Ok("file-capabilities") => Self::FileCapabilities,
+            Ok(other) => panic!("SELFDOCK_TEST_INSTALL: {other}: no such way"),
+        }
+    }
+
+    /// The permissions of the installed file.
+    pub fn mode(self) -> u32 {
+        match self {
+            Self::SetUserId => 0o4755,
+            Self::FileCapabilities => 0o755,
+        }
+    }
+
+    /// Asserted where the two differ: the one of what `SetUserId` and `FileCapabilities` come to.
+    pub fn choose<T>(self, set_user_id: T, file_capabilities: T) -> T {
+        match self {
+            Self::SetUserId => set_user_id,
+            Self::FileCapabilities => file_capabilities,
+        }
+    }
+}
+
+/// As install.sh gives them: see setcap(8).
+pub const CAPABILITIES: &str = "cap_sys_admin,cap_sys_chroot,cap_setpcap+p";
+
 /// selfdock's own exit status for what it could not do.
 pub const CANNOT: i32 = 124;
+
+/// From a caller's user id to that of the stranger who may attack them.
+const OTHERS: u32 = 500;
 
 /// A machine with selfdock installed, as far as one test is concerned.
 pub struct Host {
@@ -41,6 +85,7 @@ impl Host {
         );
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
+        assert!(count < OTHERS, "too many tests for one program");
         let uid = 1_000_000 + process % 1_000_000 * 1000 + count;
         let base = std::env::var_os("SELFDOCK_TEST_DIR").unwrap_or_else(|| "/var/tmp".into());
         let dir = Path::new(&base).join(format!("selfdock-test-{process}-{count}"));
@@ -56,10 +101,15 @@ impl Host {
         host
     }
 
-    /// Puts a copy of selfdock at `path`, root:root 4755.
+    /// Puts a copy of selfdock at `path`, root's, and makes it as privileged as it must be.
     pub fn install(&self, path: &Path) {
         copy(&binary(), path);
-        set_mode(path, 0o4755);
+        set_mode(path, Install::wanted().mode());
+        if Install::wanted() == Install::FileCapabilities {
+            let setcap = Command::new("setcap").arg(CAPABILITIES).arg(path).output();
+            let setcap = setcap.expect("setcap is needed: libcap2-bin");
+            assert!(setcap.status.success(), "{}", text(&setcap));
+        }
     }
 
     /// The installed program.
@@ -72,6 +122,11 @@ impl Host {
         self.uid
     }
 
+    /// The user id of another caller, a stranger to the first; the group id is the same.
+    pub fn other_uid(&self) -> u32 {
+        self.uid + OTHERS
+    }
+
     /// A path in this test's own directory, which is root's, 0755.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.join(name)
@@ -79,10 +134,19 @@ impl Host {
 
     /// `program`, to be run by the caller, in `/`, with standard input closed off.
     pub fn as_caller(&self, program: impl AsRef<OsStr>) -> Command {
+        Self::as_user(self.uid, program)
+    }
+
+    /// The same by the other caller.
+    pub fn as_other(&self, program: impl AsRef<OsStr>) -> Command {
+        Self::as_user(self.other_uid(), program)
+    }
+
+    fn as_user(uid: u32, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
-            .uid(self.uid)
-            .gid(self.uid)
+            .uid(uid)
+            .gid(uid)
             .current_dir("/")
             .stdin(Stdio::null());
         command.env_remove("RUST_BACKTRACE");
@@ -224,13 +288,14 @@ impl Host {
         command
     }
 
-    /// Every process of the caller's.
+    /// Every process of the two callers'.
     pub fn processes(&self) -> Vec<u32> {
         let is_callers = |pid: &u32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let real = format!("Uid:\t{}\t", self.uid);
+            let real = [self.uid, self.other_uid()].map(|uid| format!("Uid:\t{uid}\t"));
+            let is_real = |line: &str| real.iter().any(|real| line.starts_with(real));
             // A zombie has ended; who should collect it may be slow.
-            status.lines().any(|line| line.starts_with(&real)) && !status.contains("\nState:\tZ")
+            status.lines().any(is_real) && !status.contains("\nState:\tZ")
         };
         let pids = fs::read_dir("/proc").unwrap().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -284,7 +349,7 @@ fn binary() -> PathBuf {
 ///
 /// By another process: were it open for writing here, a test that forks at that moment would hold
 /// it open until its exec, and executing it would be ETXTBSY.
-fn copy(source: &Path, target: &Path) {
+pub fn copy(source: &Path, target: &Path) {
     let copied = Command::new("cp")
         .arg("--")
         .arg(source)
@@ -308,6 +373,13 @@ fn write(path: &Path, content: &[u8]) {
         "cannot write {}",
         path.display()
     );
+}
+
+/// How often to try what depends on luck: `SELFDOCK_TEST_STARTS` times, or as often as usual.
+pub fn starts(usual: usize) -> usize {
+    let starts = std::env::var("SELFDOCK_TEST_STARTS").ok();
+    let number = |starts: String| starts.parse().expect("SELFDOCK_TEST_STARTS is a number");
+    starts.map_or(usual, number)
 }
 
 /// The mount table of this process.

@@ -1,0 +1,100 @@
+//! selfdock started where it must not work, from wherever that is; and what its messages give away.
+
+use crate::table::Control::{Root, There};
+use crate::table::Outcome::{Refused, Says};
+use crate::table::{ATTACK, Attack};
+
+pub const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "the 33rd level is refused, wherever it is counted from",
+        control: There(
+            "words=; for level in $(seq 16); do words=\"$words $SD run\"; done; $words echo ran",
+            "ran",
+        ),
+        tries: &[(
+            "words=; for level in $(seq 33); do words=\"$words $SD run\"; done; exec $words true",
+            Refused("cannot make a pid namespace: No space left on device\n\
+                hint: too deeply nested: 32 levels are possible; or user.max_pid_namespaces is reached"),
+        )],
+        ..ATTACK
+    },
+    Attack {
+        name: "in a user namespace of the caller's selfdock does nothing at all",
+        control: There("unshare -Ur id -u", "0"),
+        tries: &[(
+            "for options in -U -Ur -Urm -Urmpf; do
+                unshare $options $SD run echo ran >$SCRATCH/said 2>$SCRATCH/refused
+                echo $options $? $(cat $SCRATCH/said)
+            done; unshare -Ur chroot / $SD run echo ran >/dev/null 2>&1; echo chroot $?",
+            Says("-U 124\n-Ur 124\n-Urm 124\n-Urmpf 124\nchroot 124"),
+        )],
+        ..ATTACK
+    },
+    Attack {
+        name: "selfdock without the privilege of its file says so and starts nothing",
+        control: There("$SD run echo ran", "ran"),
+        tries: &[
+            (
+                "exec tool nnp $SD run echo ran",
+                Refused("cannot get privilege: no_new_privs is set\n\
+                    hint: something that runs selfdock forbids new privileges to its children"),
+            ),
+            (
+                "exec tool traced $SD run echo ran",
+                Refused("cannot get privilege: selfdock is being traced\n\
+                    hint: only root can trace a set-user-id program"),
+            ),
+            (
+                "cp $SD $SCRATCH/copy; chmod 4755 $SCRATCH/copy; exec $SCRATCH/copy run echo ran",
+                Refused("cannot get privilege: selfdock is not installed set-user-id root\n\
+                    hint: install.sh installs it as it must be"),
+            ),
+        ],
+        ..ATTACK
+    },
+    Attack {
+        name: "no answer tells which names there are below a closed directory",
+        control: Root("ls $FIX/vault", "file\nlink\nopen\nsuid"),
+        tries: &[(
+            "for line in '-m $FIX/vault/NAME /mnt run true' '-v $FIX/vault/NAME /tmp build true' \
+                '-r $FIX/vault/NAME run true' '$IN -C $FIX/vault/NAME run true' \
+                '$IN -m $FIX/source $FIX/vault/NAME run true' '$IN -t size=1m $FIX/vault/NAME run true' \
+                '$IN run $FIX/vault/NAME' '$IN run $SD -m $FIX/vault/NAME /mnt run true'; do
+                for name in none file suid link open; do
+                    eval $SD $(echo $line | sed s/NAME/$name/) >$SCRATCH/said 2>&1
+                    echo $? $(sed s,vault/$name,vault/NAME,g $SCRATCH/said)
+                done | sort | uniq -c
+            done | sed 's/^ *//' | grep -c '^5 12[46] .*Permission denied'",
+            Says("8"),
+        )],
+        ..ATTACK
+    },
+    Attack {
+        name: "what a message repeats cannot write to the terminal",
+        control: There("printf '\\033[2J' | od -An -c | tr -d ' '", "033[2J"),
+        tries: &[
+            (
+                "exec $SD -m \"$(printf '/\\033[2J\\rx\\ny')\" /mnt run true",
+                Refused("cannot map \"/\\u{1b}[2J\\rx\\ny\" on \"/mnt\": No such file or directory"),
+            ),
+            (
+                "exec $SD -r \"$(printf '/\\033]0;x\\007')\" run true",
+                Refused("cannot use \"/\\u{1b}]0;x\\u{7}\" as root filesystem: No such file or directory"),
+            ),
+            (
+                "exec $SD -C \"$(printf '/\\033[2J')\" run true",
+                Refused("cannot change to directory \"/\\u{1b}[2J\": No such file or directory"),
+            ),
+            (
+                "$SD run \"$(printf '/\\033[2J')\"; [ $? = 127 ]",
+                Says("selfdock: cannot run \"/\\u{1b}[2J\": No such file or directory"),
+            ),
+            (
+                "exec $SD enter \"$(printf '\\033[2J')\" true",
+                Refused("cannot enter \"\\u{1b}[2J\": no such instance\n\
+                    hint: selfdock ps lists the running instances"),
+            ),
+        ],
+        ..ATTACK
+    },
+];
