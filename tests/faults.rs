@@ -22,8 +22,8 @@ use nix::errno::Errno;
 use host::Host;
 use meddling::{Call, Deed, Kind, Stage, for_each, prepare, sample};
 
-/// Comes under a row of its own where the directory is not in the other root.
-const BARE_GETCWD: &str = "getcwd, last";
+/// Rows that matter in other ways to start than the first.
+const ELSEWHERE: [&str; 3] = ["getcwd, last", "openat2 sys/kernel", "seccomp 1,"];
 
 /// What may come of a failing call beside a refusal with a message: of which call (the beginning of
 /// what it is), by which error if not by any, and why.
@@ -75,7 +75,7 @@ const GOLDEN: &[Row] = &[
     ),
     (
         Kind::Whole,
-        BARE_GETCWD,
+        ELSEWHERE[0],
         None,
         "the caller's directory is not there inside in any case",
     ),
@@ -194,6 +194,25 @@ const GOLDEN: &[Row] = &[
         None,
         "a terminal that cannot be cloned is not shown",
     ),
+    // What tells how much is to be restricted.
+    (
+        Kind::Whole,
+        "seccomp 4294967295,",
+        Some(Errno::EPERM),
+        "the answer that is wanted: the supervisor is confined",
+    ),
+    (
+        Kind::Filtered,
+        "openat2 sys/kernel",
+        None,
+        "where AppArmor may restrict user namespaces, there are none inside",
+    ),
+    (
+        Kind::Whole,
+        "openat2 sys/kernel",
+        None,
+        "the same, where the root is the host's own: it does not matter",
+    ),
     // What is tried again.
     (
         Kind::Whole,
@@ -298,7 +317,8 @@ fn assert_needed(stage: &Stage<'_>, rows: &BTreeSet<usize>) {
             .iter()
             .any(|call| matches(call) && !call.is_start_up);
         // Of the others only some calls are tried, unless all are.
-        let is_certain = is_tried && (errno.is_none() || is_in_full()) && *begin != BARE_GETCWD;
+        let is_certain =
+            is_tried && (errno.is_none() || is_in_full()) && !ELSEWHERE.contains(begin);
         let is_used = rows.contains(&index) || !is_certain;
         assert!(is_used, "never so: {kind:?} {begin} {errno:?} {reason}");
     }

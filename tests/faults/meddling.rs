@@ -81,6 +81,8 @@ pub enum Kind {
     InRoot,
     /// As always, but that there is no /dev/console.
     NoConsole,
+    /// As always, but that one more filter restricts the command.
+    Filtered,
     /// As always, but that nobody hears of a pid 1 that would stop itself.
     Deaf,
     /// The command had been let go, and what it said is as always, as far as it came.
@@ -325,6 +327,14 @@ impl<'a> Stage<'a> {
             let is_console = missing.iter().any(|line| line.contains(" /dev/console "));
             return is_console.then_some(Kind::NoConsole);
         }
+        let more_filters = |line: &String| {
+            let line = line.replace("Seccomp:\t0", "Seccomp:\t2");
+            let (lower, higher) = ("filters:\t1", "filters:\t2");
+            line.replace(lower, higher).replace("filters:\t0", lower)
+        };
+        if !missing.is_empty() && missing.iter().map(more_filters).eq(more.iter().cloned()) {
+            return Some(Kind::Filtered);
+        }
         let deaf = |line: &String| line.replace("Seccomp_filters:\t2", "Seccomp_filters:\t1");
         if missing.len() == 1 && missing.iter().map(deaf).eq(more.iter().cloned()) {
             return Some(Kind::Deaf);
@@ -357,6 +367,7 @@ fn anonymous(what: &str) -> String {
         }
         Some((before, path))
             if !path.starts_with(['/', '$', '.'])
+                && !path.starts_with("sys/")
                 && path != "self"
                 && !path.starts_with("self/") =>
         {
