@@ -37,6 +37,9 @@ pub enum CommandError {
         /// The kernel's word.
         errno: Errno,
     },
+    /// The leash could not be held back from the command, or passed on: fcntl(2).
+    #[error("cannot execute a command: fcntl: {}", .0.desc())]
+    Leash(Errno),
     /// There is no such file.
     #[error("cannot run {}: {}", Quoted(.0.to_bytes()), Errno::ENOENT.desc())]
     NotFound(CString),
@@ -133,6 +136,7 @@ pub fn execute(
                 refusal.get_or_insert(errno);
             }
             Attempt::Refused(errno) => return CommandError::NotExecutable { name, errno },
+            Attempt::Failed(error) => return error,
         }
     }
     match refusal {
@@ -177,6 +181,8 @@ enum Attempt {
     Absent,
     /// A file is there.
     Refused(Errno),
+    /// It was not tried.
+    Failed(CommandError),
 }
 
 fn attempt(
@@ -191,7 +197,7 @@ fn attempt(
         let is_own = |stat: Stat| nesting.own_file.is_some_and(|own| stat.is_same_file(&own));
         let is_nested = stat.is_ok_and(is_own);
         if let Err(errno) = leash.pass_on(renounced, is_nested) {
-            return Attempt::Refused(errno);
+            return Attempt::Failed(CommandError::Leash(errno));
         }
     }
     match process::execute(renounced, candidate, args, environment.entries()) {

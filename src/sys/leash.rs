@@ -157,9 +157,12 @@ impl Leash {
         }
         // SAFETY: takes numbers only; `socket` is open.
         let mark = unsafe { libc::fcntl(socket.as_raw_fd(), F_GETSIG) };
-        // EBADF: O_PATH, and no socket that one could use.
-        if mark != LEASH_MARK {
-            return Ok(None);
+        match Errno::result(mark) {
+            Ok(LEASH_MARK) => {}
+            // EBADF: O_PATH, and no socket that one could use.
+            Ok(_) | Err(Errno::EBADF) => return Ok(None),
+            // It may be one, and the command must not have it.
+            Err(errno) => return Err(errno),
         }
         // SAFETY: left open by the outer selfdock for us, and used by nobody else in this process.
         let leash = Self(unsafe { OwnedFd::from_raw_fd(number) });

@@ -63,7 +63,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{getpid, getresgid, getresuid, getuid};
+use nix::unistd::{getpid, getresgid, getresuid};
 use thiserror::Error;
 
 use super::capability::{self, Sets, mask};
@@ -109,7 +109,8 @@ pub enum PrivilegeError {
     /// libc has started up with privilege: file capabilities of the `+e` kind.
     #[error("capabilities were effective from the start")]
     Effective,
-    /// The real, effective and saved user ids differ after the entry point made them one.
+    /// The user ids differ, among themselves or from that of the start, after the entry point made
+    /// them one.
     #[error("the real, effective and saved user ids differ")]
     MixedUsers,
     /// A second token was asked for in the same process.
@@ -142,6 +143,7 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> PrivilegeError {
 #[derive(Debug)]
 pub struct Shelved {
     permitted: u64,
+    is_root: bool,
     _one_thread: PhantomData<*const ()>,
 }
 
@@ -199,7 +201,7 @@ impl Shelved {
             return Err(PrivilegeError::Held);
         }
         let held = Sets::read().map_err(failed("capget"))?;
-        let is_root = getuid().is_root();
+        let is_root = uid_at_exec() == 0;
         let wanted = WORK | CUT | ENTER | if is_root { BOUNDING_OF_ROOT } else { 0 };
         let permitted = if held.permitted & WORK == 0 {
             0
@@ -217,13 +219,14 @@ impl Shelved {
         refuse_mixed_ids()?;
         Ok(Self {
             permitted,
+            is_root,
             _one_thread: PhantomData,
         })
     }
 
     /// Is the caller root, for whom no boundary is promised?
     pub fn is_root(&self) -> bool {
-        getuid().is_root()
+        self.is_root
     }
 
     /// Takes back what the entry point asks for as pid 1, to get SIGKILL when its parent ends, where
@@ -334,7 +337,9 @@ pub fn renounce_all(
 
 fn refuse_mixed_ids() -> Result<(), PrivilegeError> {
     let uid = getresuid().map_err(failed("getresuid"))?;
-    if uid.effective != uid.real || uid.saved != uid.real {
+    // And the one that we were started with: getuid(2) may have lied to the entry point.
+    let is_starters = uid_at_exec() == libc::c_ulong::from(uid.real.as_raw());
+    if uid.effective != uid.real || uid.saved != uid.real || !is_starters {
         return Err(PrivilegeError::MixedUsers);
     }
     let gid = getresgid().map_err(failed("getresgid"))?;
@@ -342,6 +347,12 @@ fn refuse_mixed_ids() -> Result<(), PrivilegeError> {
         return Err(PrivilegeError::MixedGroups);
     }
     Ok(())
+}
+
+/// The real user id that exec found: getauxval(3), AT_UID.
+fn uid_at_exec() -> libc::c_ulong {
+    // SAFETY: getauxval only reads the vector that libc has saved.
+    unsafe { libc::getauxval(libc::AT_UID) }
 }
 
 impl Drop for Raised<'_> {

@@ -17,7 +17,7 @@ use super::fs::{self, Stat};
 use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
 use super::privilege::{self, PrivilegeError, Raised, Renounced, Shelved};
-use super::signal::{default_sigchld, set_sigchld};
+use super::signal::{change_mask, default_sigchld, set_sigchld};
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
 ///
@@ -154,9 +154,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
-            SigSet::all()
-                .thread_block()
-                .map_err(failed("sigprocmask"))?;
+            change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map_err(failed("sigprocmask"))?;
             drop(leash);
             let child = Process::open(child).map_err(failed("pidfd_open"))?;
             Ok(Side::Supervisor(child, hold, shelved.renounce_waiting()?))
@@ -175,9 +173,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
 pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
     let callers = default_sigchld().map_err(failed("sigaction"))?;
     let (hold, leash) = leash::new_pair().map_err(failed("socketpair"))?;
-    let mask = SigSet::all()
-        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
-        .map_err(failed("sigprocmask"))?;
+    let mask = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map_err(failed("sigprocmask"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
@@ -188,7 +184,7 @@ pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
         }
         ForkResult::Child => {
             set_sigchld(&callers).map_err(failed("sigaction"))?;
-            mask.thread_set_mask().map_err(failed("sigprocmask"))?;
+            change_mask(SigmaskHow::SIG_SETMASK, &mask).map_err(failed("sigprocmask"))?;
             drop(hold);
             Ok(InitSide::Command(leash))
         }

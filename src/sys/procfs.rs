@@ -61,11 +61,15 @@ impl Procfs {
 
     /// The numbers of the open descriptors, those of this reading excepted.
     ///
-    /// A loop up to RLIMIT_NOFILE would miss those above a limit that was lowered since.
+    /// A loop up to RLIMIT_NOFILE would miss those above a limit that was lowered since. `EIO` if the
+    /// list lacks what is certainly open: libc takes some errors for the end of a directory.
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let ours = [self.root.as_raw_fd(), dir.as_raw_fd()];
         let mut numbers = numbers_in(dir)?;
+        if !ours.iter().all(|number| numbers.contains(number)) {
+            return Err(Errno::EIO);
+        }
         numbers.retain(|number| !ours.contains(number));
         Ok(numbers)
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
@@ -97,7 +97,7 @@ pub fn die_of(signal: c_int) {
 /// group that is orphaned, which nobody could continue. The signal is blocked again then.
 pub fn stop_by(signal: c_int) -> Result<(), Errno> {
     suffer(signal)?;
-    SigSet::all().thread_block()
+    change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map(drop)
 }
 
 /// Has SIGCONT come, and not been taken yet?
@@ -137,4 +137,14 @@ fn suffer(signal: c_int) -> Result<(), Errno> {
     let status =
         unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
     Errno::result(status).map(drop)
+}
+
+/// Changes which signals are blocked, and answers which were: sigprocmask(2).
+///
+/// Not by nix's `SigSet::thread_block` and its like: they take an error of pthread_sigmask(3), which
+/// is its result and not -1, for success. There is one thread.
+pub(super) fn change_mask(how: SigmaskHow, set: &SigSet) -> Result<SigSet, Errno> {
+    let mut before = SigSet::empty();
+    sigprocmask(how, Some(set), Some(&mut before))?;
+    Ok(before)
 }

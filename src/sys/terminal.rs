@@ -15,7 +15,7 @@ use nix::unistd::{Pid, getpgrp, isatty, setpgid, tcgetpgrp, tcsetpgrp};
 
 use super::fs::Stat;
 use super::privilege::Renounced;
-use super::signal::is_default;
+use super::signal::{change_mask, is_default};
 
 /// The controlling terminal, as the supervisor has it. Never open for longer than it is asked: its
 /// other side would not see the end of it.
@@ -82,8 +82,8 @@ pub fn lead_foreground(_: &Renounced) {
 
 fn lead() -> Result<(), Errno> {
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    let mask = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let mask = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::from(Signal::SIGTTOU))?;
     let taken = tcsetpgrp(stdin(), getpgrp());
-    mask.thread_set_mask()?;
+    change_mask(SigmaskHow::SIG_SETMASK, &mask)?;
     taken
 }

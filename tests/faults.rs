@@ -1,0 +1,497 @@
+//! Each system call of a start fails, lies, or is the last one of its process: selfdock refuses, or
+//! the instance is whole, and nothing is left.
+//!
+//! Every call is meddled with alone, from the entry point to the exec of the command, of the parent
+//! and of the child. What need not be a refusal is listed below, with its reason. A run in full, with
+//! every errno for every call of every way to start, takes minutes: `SELFDOCK_FAULTS=all`.
+// cargo shows what a test has printed where it fails, and the figures with --nocapture.
+#![allow(clippy::disallowed_macros)]
+
+mod host;
+
+#[path = "faults/meddling.rs"]
+mod meddling;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+
+use host::Host;
+use meddling::{Call, Deed, Kind, Stage, for_each, prepare, sample};
+
+/// Rows that matter in other ways to start than the first.
+const ELSEWHERE: [&str; 3] = ["getcwd, last", "openat2 sys/kernel", "seccomp 1,"];
+
+/// What may come of a failing call beside a refusal with a message: of which call (the beginning of
+/// what it is), by which error if not by any, and why.
+type Row = (Kind, &'static str, Option<Errno>, &'static str);
+const GOLDEN: &[Row] = &[
+    // What cannot fail, or of which nothing is expected.
+    (
+        Kind::Whole,
+        "fcntl 1,",
+        None,
+        "F_GETFD: debug builds look whether what they close is open",
+    ),
+    (
+        Kind::Whole,
+        "close,",
+        None,
+        "it is closed all the same, or exec closes it",
+    ),
+    (Kind::Whole, "getpid,", None, "it cannot fail"),
+    (
+        Kind::Whole,
+        "getuid,",
+        None,
+        "it cannot fail; setresuid and getresuid have said it all",
+    ),
+    (
+        Kind::Whole,
+        "set_robust_list,",
+        None,
+        "libc's, in the child: for locks between processes",
+    ),
+    (
+        Kind::Whole,
+        "lseek,",
+        None,
+        "a hint at how long a file is; a directory read anew",
+    ),
+    (
+        Kind::Whole,
+        "statx of openat2 self/",
+        None,
+        "a hint at how long a file is; the caller's directory",
+    ),
+    (
+        Kind::Whole,
+        "ioctl 0x5401,",
+        None,
+        "it is no terminal, or it is the controlling one, which counts alone",
+    ),
+    (
+        Kind::Whole,
+        ELSEWHERE[0],
+        None,
+        "the caller's directory is not there inside in any case",
+    ),
+    (
+        Kind::InRoot,
+        "getcwd,",
+        None,
+        "the caller's directory is not known, as after its removal",
+    ),
+    (Kind::InRoot, "statx of openat2 self/stat", None, "the same"),
+    // What is looked for and may be absent.
+    (
+        Kind::InRoot,
+        "openat2 $DIR",
+        None,
+        "the caller's directory is not visible inside",
+    ),
+    (
+        Kind::InRoot,
+        "statx of openat2 $DIR",
+        None,
+        "the caller's directory is another one inside",
+    ),
+    (
+        Kind::InRoot,
+        "fchdir,",
+        None,
+        "the caller's directory cannot be entered",
+    ),
+    (
+        Kind::Whole,
+        "openat2 $DIR/witness",
+        None,
+        "asked is only whether it is selfdock's own file",
+    ),
+    (
+        Kind::Whole,
+        "statx of openat2 $DIR/witness",
+        None,
+        "the same",
+    ),
+    (
+        Kind::Whole,
+        "openat2 /dev/",
+        Some(Errno::ENOENT),
+        "the first time it is not there: it is made then",
+    ),
+    (
+        Kind::AtDev,
+        "openat2 $DIR/bin/selfdock",
+        None,
+        "where its path is not visible, it is in /dev",
+    ),
+    (
+        Kind::AtDev,
+        "statx of openat2 $DIR/bin/selfdock",
+        None,
+        "the same",
+    ),
+    (
+        Kind::NoExec,
+        "openat2 /tmp",
+        None,
+        "where the caller's /tmp is not known to be exec, ours is not",
+    ),
+    (Kind::NoExec, "fstatfs, last openat2 /tmp", None, "the same"),
+    // What must be certain, or the root is cloned with all that is mounted on it, and that is covered.
+    (
+        Kind::Covered,
+        "openat2 PART",
+        None,
+        "a mountpoint is not certain",
+    ),
+    (Kind::Covered, "statx of openat2", None, "the same"),
+    (
+        Kind::Covered,
+        "openat .",
+        None,
+        "that it is empty is not certain",
+    ),
+    (Kind::Covered, "newfstatat of openat .", None, "the same"),
+    (Kind::Covered, "fcntl 2, last openat .", None, "the same"),
+    (Kind::Covered, "fcntl 3, last openat .", None, "the same"),
+    (Kind::Covered, "getdents64, last openat .", None, "the same"),
+    // What is of use on a terminal, or in a list of processes that come and go.
+    (
+        Kind::Deaf,
+        "seccomp 1,",
+        None,
+        "without a listener, as on older kernels: src/sys/self_stop.rs",
+    ),
+    (
+        Kind::Whole,
+        "ioctl 0x5412,",
+        Some(Errno::EPERM),
+        "the answer that is wanted: TIOCSTI is refused",
+    ),
+    (
+        Kind::Whole,
+        "ioctl 0x541c,",
+        Some(Errno::EPERM),
+        "the same of TIOCLINUX",
+    ),
+    (Kind::Whole, "read, last openat2 PID", None, "the same"),
+    (Kind::Whole, "close, last openat2 PID", None, "the same"),
+    (
+        Kind::Whole,
+        "openat2 PID",
+        None,
+        "of a process that may have ended meanwhile",
+    ),
+    (Kind::Whole, "statx of openat2 PID", None, "the same"),
+    (
+        Kind::NoConsole,
+        "open_tree of open_tree exe",
+        None,
+        "a terminal that cannot be cloned is not shown",
+    ),
+    // What tells how much is to be restricted.
+    (
+        Kind::Whole,
+        "seccomp 4294967295,",
+        Some(Errno::EPERM),
+        "the answer that is wanted: the supervisor is confined",
+    ),
+    (
+        Kind::Filtered,
+        "openat2 sys/kernel",
+        None,
+        "where AppArmor may restrict user namespaces, there are none inside",
+    ),
+    (
+        Kind::Whole,
+        "openat2 sys/kernel",
+        None,
+        "the same, where the root is the host's own: it does not matter",
+    ),
+    // What is tried again.
+    (
+        Kind::Whole,
+        "openat2",
+        Some(Errno::EAGAIN),
+        "a rename came between: tried again",
+    ),
+    (Kind::Whole, "openat2", Some(Errno::EINTR), "tried again"),
+    (Kind::Whole, "read,", Some(Errno::EINTR), "tried again"),
+    (
+        Kind::Whole,
+        "getdents64, last openat2 self/fd",
+        Some(Errno::ENOENT),
+        "to libc the end, where it is",
+    ),
+    // What ends the process at once.
+    (
+        Kind::Silent,
+        "capset,",
+        None,
+        "what is raised cannot be lowered: nothing else is done, not even said",
+    ),
+    (
+        Kind::Silent,
+        "capget,",
+        None,
+        "the same: lowered is not believed",
+    ),
+    // What is the command's fault, as far as anybody can tell.
+    (Kind::NotExecutable, "execve", None, "status 126 or 127"),
+];
+
+/// The rows are few because these hold for whole stretches.
+fn is_of_stretch(call: &Call, kind: Kind) -> bool {
+    // Nothing can be said before `main`, and libc ends as it likes; no command runs.
+    let at_start = [Kind::Silent, Kind::Ended, Kind::Whole, Kind::NotExecutable];
+    // Nothing can be said any more: what was to be said, the command's status says.
+    let waiting = [Kind::Silent, Kind::Overtaken, Kind::Whole];
+    call.is_start_up && at_start.contains(&kind) || call.is_waiting && waiting.contains(&kind)
+}
+
+fn row_of(call: &Call, errno: Errno, kind: Kind) -> Option<usize> {
+    GOLDEN.iter().position(|(of, begin, error, _)| {
+        // What an outer instance covers, an inner one may not show.
+        let is_unseen = kind == Kind::Whole && *of == Kind::Covered;
+        let is_this = call.what.starts_with(begin) && error.is_none_or(|error| error == errno);
+        is_this && (*of == kind || is_unseen)
+    })
+}
+
+fn is_in_full() -> bool {
+    std::env::var_os("SELFDOCK_FAULTS").is_some_and(|value| value == "all")
+}
+
+/// Fails each of `calls` with each of `errors`.
+fn fail_each(stage: &Stage<'_>, plan: &[(Call, Errno)]) -> BTreeSet<usize> {
+    let (rows, figures) = (Mutex::new(BTreeSet::new()), Mutex::new(BTreeMap::new()));
+    for_each(plan, |(call, errno)| {
+        let complain = |kind: &dyn std::fmt::Debug| format!("{errno:?} {call:?}: {kind:?}");
+        let (hit, kind) = stage
+            .meddle(call, Deed::Fail(*errno))
+            .map_err(|error| format!("{errno:?} {call:?}: {error}"))?;
+        *figures.lock().unwrap().entry(kind).or_insert(0) += 1;
+        // Not made this time: then nothing was to happen.
+        let Some(hit) = hit else {
+            return if kind == Kind::Whole {
+                Ok(())
+            } else {
+                Err(complain(&kind))
+            };
+        };
+        if kind == Kind::Refused || is_of_stretch(&hit, kind) {
+            return Ok(());
+        }
+        let row = row_of(&hit, *errno, kind).ok_or_else(|| complain(&(&hit, kind)))?;
+        rows.lock().unwrap().insert(row);
+        Ok(())
+    });
+    println!("{} faults: {:?}", plan.len(), figures.into_inner().unwrap());
+    rows.into_inner().unwrap()
+}
+
+/// Every call with each of `errors`, or a sample of each class of calls.
+fn plan(stage: &Stage<'_>, errors: &[Errno], most: usize) -> Vec<(Call, Errno)> {
+    let calls = if is_in_full() {
+        stage.calls.clone()
+    } else {
+        sample(&stage.calls, most)
+    };
+    let pairs = errors
+        .iter()
+        .flat_map(|errno| calls.iter().map(|call| (call.clone(), *errno)));
+    pairs.collect()
+}
+
+/// A row that nothing comes under any more is no reason.
+fn assert_needed(stage: &Stage<'_>, rows: &BTreeSet<usize>) {
+    for (index, (kind, begin, errno, reason)) in GOLDEN.iter().enumerate() {
+        let matches = |call: &Call| call.what.starts_with(begin);
+        let is_tried = stage
+            .calls
+            .iter()
+            .any(|call| matches(call) && !call.is_start_up);
+        // Of the others only some calls are tried, unless all are.
+        let is_certain =
+            is_tried && (errno.is_none() || is_in_full()) && !ELSEWHERE.contains(begin);
+        let is_used = rows.contains(&index) || !is_certain;
+        assert!(is_used, "never so: {kind:?} {begin} {errno:?} {reason}");
+    }
+}
+
+#[test]
+fn a_start_of_which_any_call_fails_is_refused_or_whole() {
+    let host = Host::new();
+    prepare(&host);
+    let stage = Stage::new(&host, "run");
+    let every = |errno| stage.calls.iter().map(move |call| (call.clone(), errno));
+    let mut all: Vec<_> = every(Errno::EPERM).collect();
+    all.extend(plan(&stage, &[Errno::EINTR, Errno::ENOENT], 2));
+    all.extend(plan(
+        &stage,
+        &[Errno::ENOMEM, Errno::EAGAIN, Errno::ENOSYS],
+        1,
+    ));
+    assert!(stage.calls.len() > 500 && all.len() > 900, "{}", all.len());
+    assert_needed(&stage, &fail_each(&stage, &all));
+}
+
+/// The ways to start that have calls of their own.
+const OTHER_WAYS: [&str; 8] = [
+    "terminal run",
+    "--init run",
+    "terminal --init run",
+    "--name faults-$N run",
+    "--rootfs $DIR/os --map /usr /mnt --tmpfs size=1m /etc build",
+    "--here -C /proc run",
+    "run $DIR/bin/selfdock run",
+    "--rootfs $DIR/os run /dev/selfdock run",
+];
+
+/// With which errors they are tried.
+fn other_errors() -> Vec<Errno> {
+    let all = [Errno::EPERM, Errno::EINTR, Errno::ENOENT, Errno::ENOMEM];
+    all[..if is_in_full() { all.len() } else { 1 }].to_vec()
+}
+
+/// What the other ways are for.
+fn host_with_rootfs() -> Host {
+    let host = Host::new();
+    prepare(&host);
+    // The witness is looked up by its path outside.
+    let rootfs = host.busybox_rootfs("os");
+    let place = rootfs.join(host.path("").strip_prefix("/").unwrap());
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::copy(host.path("witness"), place.join("witness")).unwrap();
+    host
+}
+
+#[test]
+fn the_same_on_a_terminal_as_init_by_name_with_mounts_and_nested() {
+    let host = host_with_rootfs();
+    for way in OTHER_WAYS {
+        let stage = Stage::new(&host, way);
+        print!("{way}: ");
+        fail_each(&stage, &plan(&stage, &other_errors(), 1));
+    }
+}
+
+/// An instance to enter, which ends with this.
+fn start_named(host: &Host, name: &str) -> std::process::Child {
+    let mut command = host.selfdock();
+    command.args([
+        "--name",
+        name,
+        "run",
+        "/bin/sh",
+        "-c",
+        "echo ready; read line",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+#[test]
+fn the_same_where_an_instance_is_entered_and_it_goes_on() {
+    let host = Host::new();
+    prepare(&host);
+    let mut instance = start_named(&host, "faults");
+    let stage = Stage::new(&host, "enter faults");
+    fail_each(&stage, &plan(&stage, &other_errors(), 1));
+    kill_each(&stage, 1);
+    assert!(instance.try_wait().unwrap().is_none(), "it has ended");
+    drop(instance.stdin.take());
+    instance.wait().unwrap();
+}
+
+/// Kills at each of the calls, or at a sample of each class.
+fn kill_each(stage: &Stage<'_>, most: usize) {
+    let calls = if is_in_full() {
+        stage.calls.clone()
+    } else {
+        sample(&stage.calls, most)
+    };
+    let figures = Mutex::new(BTreeMap::new());
+    for_each(&calls, |call| {
+        let outcome = stage.meddle(call, Deed::Kill);
+        let (hit, kind) = outcome.map_err(|error| format!("{call:?}: {error}"))?;
+        *figures.lock().unwrap().entry(kind).or_insert(0) += 1;
+        // Killed while the command ran, or not at all: the supervisor had no such call this time.
+        // Another call than was meant may be any, where processes are counted before.
+        let is_late = hit
+            .as_ref()
+            .is_none_or(|hit| hit.is_waiting || hit.what != call.what);
+        match kind {
+            Kind::Killed => Ok(()),
+            Kind::Overtaken | Kind::Whole if is_late => Ok(()),
+            _ => Err(format!("{call:?}: {kind:?}")),
+        }
+    });
+    println!("{} kills: {:?}", calls.len(), figures.into_inner().unwrap());
+}
+
+/// Nothing is left one second after: see meddle.c.
+#[test]
+fn a_kill_at_any_call_leaves_nothing() {
+    let host = host_with_rootfs();
+    let stage = Stage::new(&host, "run");
+    kill_each(&stage, usize::MAX);
+    for way in OTHER_WAYS {
+        let stage = Stage::new(&host, way);
+        print!("{way}: ");
+        kill_each(&stage, 1);
+    }
+}
+
+/// PR_SET_PDEATHSIG: gives nobody anything, and the leash is there as well.
+const DIE_WITH_PARENT: &str = "prctl 1 ";
+
+/// Attack: a filter lets a call return 0 and do nothing. sendmail kept root by that once. Only in the
+/// namespace that the tracer makes: it is the machine's own mounts that would be rebuilt else.
+#[test]
+fn a_change_of_ids_capabilities_or_namespaces_that_only_claims_success_is_refused() {
+    let host = host_with_rootfs();
+    let changes = ["setresuid", "capset", "unshare"];
+    for way in ["run", "run $DIR/bin/selfdock run", "--init run"] {
+        let stage = Stage::new(&host, way);
+        let mut calls = stage.calls.clone();
+        calls.retain(|call| {
+            let is_question = call.name() == "getuid" || call.name() == "prctl";
+            changes.contains(&call.name()) || is_question && !call.what.starts_with(DIE_WITH_PARENT)
+        });
+        assert!(calls.len() > 100);
+        for_each(&calls, |call| {
+            let outcome = stage.meddle(call, Deed::Claim);
+            let (_, kind) = outcome.map_err(|error| format!("{call:?}: {error}"))?;
+            let is_question = ["getuid", "prctl"].contains(&call.name());
+            match kind {
+                Kind::Refused | Kind::Silent => Ok(()),
+                // What it had to say was so already.
+                Kind::Whole if is_question => Ok(()),
+                // Nested, the bounding set has left no more than what is to stay.
+                Kind::Whole if call.process > 0 && is_first_capset(call) => Ok(()),
+                _ => Err(format!("{call:?}: {kind:?}")),
+            }
+        });
+        println!("{way}: {} claims", calls.len());
+    }
+}
+
+/// The first that `main` does: libc has looked at its own file before.
+fn is_first_capset(call: &Call) -> bool {
+    call.what == "capset, last readlink /proc/self/exe"
+}
