@@ -491,6 +491,24 @@ fn a_change_of_ids_capabilities_or_namespaces_that_only_claims_success_is_refuse
     }
 }
 
+/// The same of the filters: the supervisor's, and on a terminal the command's.
+#[test]
+fn a_filter_that_only_claims_to_be_there_is_refused() {
+    let host = host_with_rootfs();
+    let stage = Stage::new(&host, "terminal --init run");
+    let mut calls = stage.calls.clone();
+    calls.retain(|call| call.name() == "seccomp" && call.what.starts_with("seccomp 1,"));
+    // Two supervisors, and what binds the command.
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    for_each(&calls, |call| {
+        let outcome = stage.meddle(call, Deed::Claim);
+        match outcome.map_err(|error| format!("{call:?}: {error}"))? {
+            (_, Kind::Refused | Kind::Silent) => Ok(()),
+            (_, kind) => Err(format!("{call:?}: {kind:?}")),
+        }
+    });
+}
+
 /// The first that `main` does: libc has looked at its own file before.
 fn is_first_capset(call: &Call) -> bool {
     call.what == "capset, last readlink /proc/self/exe"
