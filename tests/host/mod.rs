@@ -10,6 +10,7 @@
 
 pub mod fixtures;
 pub mod terminal;
+pub mod trace;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
