@@ -11,21 +11,7 @@ use std::os::unix::fs::{MetadataExt, fchown, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use host::{CANNOT, Host, Install, assert_ended, assert_refused, out, text};
-
-/// A host of few mounts, whatever this one has: `/` with nothing on it but /dev, /proc, /sys and an
-/// empty /tmp from which programs can be executed.
-const PLAIN: &str = "
-    mkdir -p $DIR/plain
-    mount --bind / $DIR/plain
-    mount --rbind /dev $DIR/plain/dev
-    mount --rbind /proc $DIR/plain/proc
-    mount --rbind /sys $DIR/plain/sys
-    mount -t tmpfs -o mode=1777 tmpfs $DIR/plain/tmp
-    cd $DIR/plain
-    pivot_root . .
-    umount -l .
-    cd /";
+use host::{CANNOT, Host, Install, PLAIN, assert_ended, assert_refused, out, text};
 
 /// Runs the shell script `script` as the caller, on a host where root ran each line of `setup`
 /// before. `$SD` is selfdock, `$DIR` this test's directory. The mount table of that host must be

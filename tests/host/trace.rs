@@ -129,8 +129,8 @@ pub fn read(log: &Path) -> Vec<Call> {
     calls.collect()
 }
 
-/// The calls of processes that run selfdock, the exec of it first; of each start of it anew, with
-/// what it forks.
+/// The calls of processes that run selfdock, with those that they fork, from the exec of it to that
+/// of something else; of each start of it anew.
 pub fn of_selfdock(calls: &[Call]) -> Vec<Vec<Call>> {
     let mut starts: Vec<Vec<Call>> = Vec::new();
     let mut now: HashMap<&str, usize> = HashMap::new();
@@ -149,7 +149,8 @@ pub fn of_selfdock(calls: &[Call]) -> Vec<Vec<Call>> {
                 now.insert(pid, starts.len());
                 starts.push(vec![call.clone()]);
             } else {
-                now.remove(pid);
+                let last = now.remove(pid);
+                last.inspect(|start| starts[*start].push(call.clone()));
             }
         } else if let Some(start) = now.get(pid) {
             if ["clone", "clone3", "fork", "vfork"].contains(&call.name.as_str()) {
