@@ -423,57 +423,72 @@ fn assert_are(calls: &[Seen], table: &[Row]) {
     assert!(calls[at..].is_empty(), "in no table: {:#?}", &calls[at..]);
 }
 
-#[test]
-fn a_start_is_made_of_the_calls_that_the_document_lists_in_that_order_and_of_no_other() {
-    let host = Host::new();
+/// The start that the document describes, traced; `options` are strace's.
+fn start(host: &Host, options: &[&str]) -> Vec<Call> {
     let log = host.path("trace");
     let inner = host.on_host(PLAIN, host.program());
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-s", "4096", "-o"]).arg(&log);
-    strace.arg(inner.get_program()).args(inner.get_args());
-    strace.args(["--map", "/usr", "/mnt", "run", "/bin/echo", "ran"]);
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
     // Without a controlling terminal, wherever the tests are run.
-    let run = Command::new("setsid")
-        .arg("--wait")
-        .arg(strace.get_program())
-        .args(strace.get_args())
-        .envs(
-            strace
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+    let mut command = Command::new("setsid");
+    command.args(["--wait", "strace", "-f", "-qq", "-s", "4096", "-o"]);
+    command.arg(&log).args(options);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.args(["--map", "/usr", "/mnt", "run", "/bin/echo", "ran"]);
+    command.envs(
+        inner
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command
         .env_remove("RUST_BACKTRACE")
         .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .expect("strace is needed");
-    assert_eq!(out(&run), "ran\n");
-    let starts = of_selfdock(&trace::read(&log));
-    let [start] = &starts[..] else {
-        panic!("{} starts", starts.len())
-    };
+        .stdin(Stdio::null());
+    assert_eq!(out(&command.output().unwrap()), "ran\n");
+    let mut starts = of_selfdock(&trace::read(&log));
+    assert_eq!(starts.len(), 1);
+    starts.remove(0)
+}
+
+/// Fails unless these are the calls that the document lists.
+#[track_caller]
+fn assert_is_as_documented(start: &[Call]) {
     let supervisor = start[0].pid.as_str();
     let (outer, inner): (Vec<&Call>, Vec<&Call>) = start
         .iter()
         .skip(1)
         .partition(|call| call.pid == supervisor);
-    let all = Install::wanted().choose("all", "none").to_owned();
     let mut outer_table = table("The caller's process, one by one");
-    for row in &mut outer_table {
-        // File capabilities are permitted, and not effective.
-        if row.effective == "all" {
-            row.effective.clone_from(&all);
-        }
+    // File capabilities are permitted, and not effective.
+    let all = Install::wanted().choose("all", "none");
+    for row in outer_table.iter_mut().filter(|row| row.effective == "all") {
+        all.clone_into(&mut row.effective);
     }
-    let outer = of_the_tables(&outer, all, String::new());
+    let outer = of_the_tables(&outer, all.to_owned(), String::new());
     assert_are(&outer, &outer_table);
     let permitted = "CAP_SETPCAP CAP_SYS_ADMIN".to_owned();
     let inner = of_the_tables(&inner, "none".to_owned(), permitted);
     assert_are(&inner, &table("The child, one by one"));
+}
+
+#[test]
+fn a_start_is_made_of_the_calls_that_the_document_lists_in_that_order_and_of_no_other() {
+    let host = Host::new();
+    let first = start(&host, &[]);
+    assert_is_as_documented(&first);
+
+    // As on a machine that restricts user namespaces: what cannot be read counts as that.
+    let supervisor = &first[0].pid;
+    let mut opening = first
+        .iter()
+        .filter(|call| call.pid != *supervisor && call.name == "openat2");
+    let is_setting = |call: &Call| call.text.contains("apparmor_restrict_unprivileged_userns");
+    let number = 1 + opening.position(is_setting).unwrap();
+    let inject = format!("inject=openat2:error=EACCES:when={number}");
+    let restricted = start(&host, &["-e", &inject]);
+    assert_is_as_documented(&restricted);
+    let filters = restricted.iter().filter(|call| call.name == "seccomp");
+    assert_eq!(
+        filters.count(),
+        3,
+        "the supervisor's two calls, and the child's"
+    );
 }

@@ -151,6 +151,24 @@ fn an_instance_of_another_root_filesystem_has_exactly_these_mounts() {
     }
 }
 
+#[test]
+fn without_nesting_an_instance_has_exactly_these_mounts_but_selfdocks_own_file() {
+    let host = Host::new();
+    host.busybox_rootfs("os");
+    for (options, own, root) in [
+        ("run", &*host.program(), "ro"),
+        ("--rootfs $DIR/os run", Path::new("/dev/selfdock"), "ro"),
+        ("--rootfs $DIR/os build", Path::new("/dev/selfdock"), "rw"),
+    ] {
+        let script = format!("$SD --no-nest {options} cat /proc/self/mountinfo");
+        let run = on(&host, PLAIN, &script);
+        let mut expected = golden(own, root);
+        let own = format!("{} ", own.display());
+        expected.retain(|line| !line.starts_with(&own));
+        assert_eq!(shape(out(&run)), expected, "{options}");
+    }
+}
+
 /// The covers are for the host's mounts alone: the own ones must be seen, and work.
 #[test]
 fn the_own_mounts_work_where_others_must_be_covered() {
