@@ -7,8 +7,9 @@ mod host;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
+use host::trace::{Call, of_selfdock, trace};
 use host::{CANNOT, Host, assert_refused, out, text};
 
 /// Closes descriptors and executes a program: `start [close=N]... [uid=UID] [--] PROGRAM [ARG]...`,
@@ -42,133 +43,6 @@ int main(int argc, char **argv) {
 fn copy(from: &Path, to: &Path) {
     let run = Command::new("cp").args([from, to]).output().unwrap();
     assert!(run.status.success(), "{}", text(&run));
-}
-
-/// One system call of a trace.
-#[derive(Debug, Clone)]
-struct Call {
-    pid: String,
-    name: String,
-    text: String,
-}
-
-impl Call {
-    /// Does it look a path up, rather than act on a descriptor?
-    fn takes_a_path(&self) -> bool {
-        let names = [
-            "open",
-            "openat",
-            "openat2",
-            "creat",
-            "access",
-            "faccessat",
-            "faccessat2",
-            "stat",
-            "lstat",
-            "newfstatat",
-            "readlink",
-            "readlinkat",
-            "chdir",
-            "chroot",
-            "mkdir",
-            "mkdirat",
-            "mknod",
-            "mknodat",
-            "unlink",
-            "unlinkat",
-            "rename",
-            "renameat",
-            "renameat2",
-            "link",
-            "linkat",
-            "symlink",
-            "symlinkat",
-            "chmod",
-            "fchmodat",
-            "chown",
-            "lchown",
-            "fchownat",
-            "utimensat",
-            "mount",
-            "umount2",
-            "pivot_root",
-            "open_tree",
-            "move_mount",
-            "mount_setattr",
-            "statfs",
-            "truncate",
-            "execve",
-            "execveat",
-            "setxattr",
-            "getxattr",
-            "inotify_add_watch",
-            "swapon",
-            "acct",
-            "uselib",
-            "statx",
-            "socket",
-            "connect",
-        ];
-        names.contains(&self.name.as_str())
-    }
-}
-
-/// Runs `command` by `strace` as root, and returns what selfdock did: from each exec of it on, until
-/// the process executes something else.
-fn trace(host: &Host, words: &[&str], environment: &[(&str, &str)]) -> (Output, Vec<Call>) {
-    let log = host.path("trace");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-s", "4096", "-o"]).arg(&log);
-    // Not of strace's own environment, which would obey as well.
-    for (name, value) in environment {
-        command.args(["-E", &format!("{name}={value}")]);
-    }
-    command.args(words).env_remove("RUST_BACKTRACE");
-    let run = command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .expect("strace is needed");
-    let log = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
-    let calls = log.lines().filter_map(|line| {
-        let (pid, text) = line.split_once(' ')?;
-        let text = text.trim_start();
-        let (name, _) = text.split_once('(')?;
-        let is_name = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        is_name.then(|| Call {
-            pid: pid.to_owned(),
-            name: name.to_owned(),
-            text: text.to_owned(),
-        })
-    });
-    (run, calls.collect())
-}
-
-/// The calls of processes that run selfdock, the exec of it first; of each start of it anew.
-fn of_selfdock(calls: &[Call]) -> Vec<Vec<Call>> {
-    let mut starts: Vec<Vec<Call>> = Vec::new();
-    let mut now: std::collections::HashMap<&str, usize> = Default::default();
-    for call in calls {
-        let is_exec = call.name == "execve"
-            && (call.text.ends_with("= 0") || call.text.contains("unfinished"));
-        if is_exec
-            && call
-                .text
-                .split('"')
-                .nth(1)
-                .is_some_and(|path| path.ends_with("/selfdock"))
-        {
-            now.insert(&call.pid, starts.len());
-            starts.push(vec![call.clone()]);
-        } else if is_exec {
-            now.remove(call.pid.as_str());
-        } else if let Some(start) = now.get(call.pid.as_str()) {
-            starts[*start].push(call.clone());
-        }
-    }
-    starts
 }
 
 /// Fails unless `start`, a start of selfdock, gave the user id up before it did anything else.
@@ -255,6 +129,7 @@ fn assert_opens_nothing_of_the_callers(start: &[Call]) {
                 call.text.contains("O_PATH")
                     || path.starts_with("self/")
                     || path.ends_with("/status")
+                    || path == "sys/kernel/apparmor_restrict_unprivileged_userns"
             }
             // The emptiness of a directory; the first entries of our own tmpfs.
             "openat" => path == "." || call.text.contains("O_CREAT|O_EXCL"),
@@ -265,7 +140,7 @@ fn assert_opens_nothing_of_the_callers(start: &[Call]) {
             "statx" | "newfstatat" | "readlinkat" | "move_mount" => path.is_empty(),
             "mount_setattr" => path.is_empty() || path == "/",
             "open_tree" => path.is_empty() || path == "exe",
-            "mkdirat" | "symlinkat" => !call.text.contains("AT_FDCWD"),
+            "mkdirat" | "symlinkat" | "fchmodat" => !call.text.contains("AT_FDCWD"),
             "pivot_root" | "umount2" => path == ".",
             // What did not succeed replaces nothing: PATH is searched by trying.
             "execve" => true,

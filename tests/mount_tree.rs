@@ -11,21 +11,7 @@ use std::os::unix::fs::{MetadataExt, fchown, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use host::{CANNOT, Host, Install, assert_ended, assert_refused, out, text};
-
-/// A host of few mounts, whatever this one has: `/` with nothing on it but /dev, /proc, /sys and an
-/// empty /tmp from which programs can be executed.
-const PLAIN: &str = "
-    mkdir -p $DIR/plain
-    mount --bind / $DIR/plain
-    mount --rbind /dev $DIR/plain/dev
-    mount --rbind /proc $DIR/plain/proc
-    mount --rbind /sys $DIR/plain/sys
-    mount -t tmpfs -o mode=1777 tmpfs $DIR/plain/tmp
-    cd $DIR/plain
-    pivot_root . .
-    umount -l .
-    cd /";
+use host::{CANNOT, Host, Install, PLAIN, assert_ended, assert_refused, out, text};
 
 /// Runs the shell script `script` as the caller, on a host where root ran each line of `setup`
 /// before. `$SD` is selfdock, `$DIR` this test's directory. The mount table of that host must be
@@ -162,6 +148,24 @@ fn an_instance_of_another_root_filesystem_has_exactly_these_mounts() {
         let run = on(&host, PLAIN, &script);
         let expected = golden(Path::new("/dev/selfdock"), root);
         assert_eq!(shape(out(&run)), expected, "{action}");
+    }
+}
+
+#[test]
+fn without_nesting_an_instance_has_exactly_these_mounts_but_selfdocks_own_file() {
+    let host = Host::new();
+    host.busybox_rootfs("os");
+    for (options, own, root) in [
+        ("run", &*host.program(), "ro"),
+        ("--rootfs $DIR/os run", Path::new("/dev/selfdock"), "ro"),
+        ("--rootfs $DIR/os build", Path::new("/dev/selfdock"), "rw"),
+    ] {
+        let script = format!("$SD --no-nest {options} cat /proc/self/mountinfo");
+        let run = on(&host, PLAIN, &script);
+        let mut expected = golden(own, root);
+        let own = format!("{} ", own.display());
+        expected.retain(|line| !line.starts_with(&own));
+        assert_eq!(shape(out(&run)), expected, "{options}");
     }
 }
 

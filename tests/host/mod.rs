@@ -10,6 +10,7 @@
 
 pub mod fixtures;
 pub mod terminal;
+pub mod trace;
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -64,6 +65,20 @@ pub const CAPABILITIES: &str = "cap_sys_admin,cap_sys_chroot,cap_setpcap+p";
 
 /// selfdock's own exit status for what it could not do.
 pub const CANNOT: i32 = 124;
+
+/// A host of few mounts, whatever this one has: `/` with nothing on it but /dev, /proc, /sys and an
+/// empty /tmp from which programs can be executed.
+pub const PLAIN: &str = "
+    mkdir -p $DIR/plain
+    mount --bind / $DIR/plain
+    mount --rbind /dev $DIR/plain/dev
+    mount --rbind /proc $DIR/plain/proc
+    mount --rbind /sys $DIR/plain/sys
+    mount -t tmpfs -o mode=1777 tmpfs $DIR/plain/tmp
+    cd $DIR/plain
+    pivot_root . .
+    umount -l .
+    cd /";
 
 /// From a caller's user id to that of the stranger who may attack them.
 const OTHERS: u32 = 500;
