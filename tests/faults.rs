@@ -23,7 +23,12 @@ use host::Host;
 use meddling::{Call, Deed, Kind, Stage, for_each, prepare, sample};
 
 /// Rows that matter in other ways to start than the first, and one that does in debug builds.
-const ELSEWHERE: [&str; 4] = ["getcwd, last", "openat2 sys/kernel", "seccomp 1,", "fcntl 1,"];
+const ELSEWHERE: [&str; 4] = [
+    "getcwd, last",
+    "openat2 sys/kernel",
+    "seccomp 1,",
+    "fcntl 1,",
+];
 
 /// What may come of a failing call beside a refusal with a message: of which call (the beginning of
 /// what it is), by which error if not by any, and why.
