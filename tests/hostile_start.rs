@@ -619,9 +619,10 @@ fn a_launcher_that_crashes_leaves_no_core_file_at_any_moment() {
     let busy = host.compile("busy", BUSY);
     let dir = host.caller_dir("work");
     let crash = |program: &Path, words: &[&str], signal: Signal, after: Duration| {
-        let mut command = host.as_caller("prlimit");
+        // Whoever runs the tests in the background has SIGQUIT ignored.
+        let mut command = host.as_caller("env");
         command
-            .args(["--core=unlimited", "--"])
+            .args(["--default-signal", "prlimit", "--core=unlimited", "--"])
             .arg(program)
             .args(words);
         command
