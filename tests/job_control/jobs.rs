@@ -1,5 +1,7 @@
 //! Keys, and what an interactive shell does with jobs.
 
+use std::cell::RefCell;
+
 use crate::conversation::{
     BARE, BASH, DASH, INIT, INIT_NESTED, NESTED, NESTED_INIT, RUN, Shell, WAYS, alike, held,
 };
@@ -147,6 +149,7 @@ fn make_tells_of_an_interrupt_and_deletes_the_target() {
     let dir = host.caller_dir("make");
     let recipe = "target:\n\techo half >target; $$W sh -c 'echo up; exec sleep 60'\n";
     host.caller_file("make/Makefile", 0o644, recipe);
+    let said = RefCell::new(Vec::new());
     alike(&host, BASH, &WAYS, |shell| {
         shell.run(&format!("cd {}", dir.display()));
         // Once in a while make waits twice for the child that it has interrupted, also when bare.
@@ -161,6 +164,7 @@ fn make_tells_of_an_interrupt_and_deletes_the_target() {
         let printed = tries.find(|printed| !printed.contains("No child processes"));
         drop(tries);
         let printed = printed.expect("make never waits for its child");
+        said.borrow_mut().push(printed.clone());
         assert!(
             printed.contains("make: *** Deleting file 'target'\n"),
             "{printed}"
@@ -172,6 +176,8 @@ fn make_tells_of_an_interrupt_and_deletes_the_target() {
         assert!(!dir.join("target").exists());
         assert_eq!(shell.run("echo $?"), "130\n");
     });
+    let said = said.into_inner();
+    assert!(said.iter().all(|printed| *printed == said[0]), "{said:?}");
 }
 
 // ^Z and its like.
