@@ -157,11 +157,14 @@ impl Postponed {
         procfs: &Procfs,
         process: &Process,
     ) -> Vec<i32> {
+        const SOON: u16 = 32;
         let mut dropped = Vec::new();
         self.signals.retain(|signal| {
             if is_pending(procfs, process, *signal) {
                 return true;
             }
+            // Gone, and what it did can be seen whenever nothing is blocked for a moment.
+            self.patience = self.patience.min(SOON);
             let hearing = hearing(renounced, procfs, process, *signal);
             if hearing == Hearing::Deaf {
                 dropped.push(*signal);
