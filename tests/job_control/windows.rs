@@ -209,8 +209,11 @@ fn less_pages_is_stopped_goes_on_and_is_interrupted() {
         window.keys(&["G"]);
         window.shows("line 200\n");
         window.keys(&["C-c"]);
-        window.keys(&["g"]);
-        window.shows("line 1\n");
+        // A key that is there before less has run again is lost, bare as well: its handler jumps.
+        window.waits("the first page", |screen| {
+            window.keys(&["g"]);
+            screen.contains("line 1\n")
+        });
         window.tell(&["resize-window", "-x", "80", "-y", "10"]);
         window.waits("a smaller screen", |screen| screen.lines().count() <= 10);
         window.keys(&["g"]);
@@ -281,6 +284,10 @@ fn top_is_stopped_goes_on_and_ends() {
     });
 }
 
+/// A job that tells when it is in the foreground: at first by a word, and then by its answers. The
+/// shell itself does not care for keys that come a moment too early.
+const JOB: &str = "sh -c 'echo u\"\"p; exec cat'";
+
 #[test]
 fn a_shell_in_a_window_feels_native() {
     in_windows(&WAYS, &[], |window, _| {
@@ -293,8 +300,9 @@ fn a_shell_in_a_window_feels_native() {
         window.ends_with("inner> echo first");
         window.keys(&["C-c"]);
         window.ends_with("\ninner>");
-        window.keys(&["-l", "sleep 60"]);
+        window.keys(&["-l", JOB]);
         window.keys(&["Enter"]);
+        window.shows("\nup");
         window.keys(&["C-z"]);
         window.shows("Stopped");
         window.ends_with("inner>");
@@ -304,7 +312,10 @@ fn a_shell_in_a_window_feels_native() {
         window.shows("20 70\n");
         window.keys(&["-l", "fg"]);
         window.keys(&["Enter"]);
-        window.shows("fg\nsleep 60");
+        window.shows("fg\nsh -c");
+        window.keys(&["-l", "text"]);
+        window.keys(&["Enter"]);
+        window.shows("text\ntext");
         window.keys(&["C-c"]);
         window.ends_with("inner>");
         window.keys(&["C-d"]);
@@ -331,14 +342,17 @@ fn tmux_runs_inside() {
             "unset TMUX; $W tmux -S {socket} -f /dev/null new \"{shell}\""
         ));
         window.shows("inner>");
-        window.keys(&["-l", "stty size; sleep 60"]);
+        window.keys(&["-l", &format!("stty size; {JOB}")]);
         window.keys(&["Enter"]);
-        window.shows("23 80\n");
+        window.shows("23 80\nup");
         window.keys(&["C-z"]);
         window.shows("Stopped");
         window.keys(&["-l", "fg"]);
         window.keys(&["Enter"]);
-        window.shows("fg\nsleep 60");
+        window.shows("fg\nsh -c");
+        window.keys(&["-l", "text"]);
+        window.keys(&["Enter"]);
+        window.shows("text\ntext");
         window.keys(&["C-c"]);
         window.shows("^C\ninner>");
         window.keys(&["C-d"]);
