@@ -29,7 +29,7 @@ pub enum CliError {
     #[error("unknown action {}", Quoted(.0.as_bytes()))]
     UnknownAction(OsString),
     /// Nothing but options.
-    #[error("no action given: run, build, enter or ps")]
+    #[error("no action given: run, build, enter, ps or doctor")]
     NoAction,
 }
 
@@ -58,6 +58,8 @@ pub enum Choice {
     NoNest,
     /// `--name NAME`
     Name(OsString),
+    /// `--privilege MODE`
+    Privilege(OsString),
     /// `--json`
     Json,
     /// `--keep-fd N`
@@ -81,6 +83,7 @@ impl Choice {
             Self::Init => "--init",
             Self::NoNest => "--no-nest",
             Self::Name(_) => "--name",
+            Self::Privilege(_) => "--privilege",
             Self::Json => "--json",
             Self::KeepFd(_) => "--keep-fd",
             Self::CloseFds => "--close-fds",
@@ -99,6 +102,8 @@ pub enum Action {
     Ps,
     /// Something is started in an instance that runs.
     Enter,
+    /// Nothing is started but what is needed to know whether it could be.
+    Doctor,
 }
 
 /// The command line, split into its parts.
@@ -144,6 +149,7 @@ fn split(words: Vec<OsString>) -> Result<Cli, Stop> {
         Some(word) if word == "build" => Ok(Action::Build),
         Some(word) if word == "ps" => Ok(Action::Ps),
         Some(word) if word == "enter" => Ok(Action::Enter),
+        Some(word) if word == "doctor" => Ok(Action::Doctor),
         Some(word) => Err(CliError::UnknownAction(word)),
     };
     let mut command = match action {
@@ -215,6 +221,7 @@ fn found(matches: &ArgMatches) -> Vec<Choice> {
     singles("unset", Choice::UnsetEnv);
     singles("name", Choice::Name);
     singles("keep-fd", Choice::KeepFd);
+    singles("privilege", Choice::Privilege);
     let flags = [
         ("here", Choice::Here),
         ("init", Choice::Init),
@@ -319,6 +326,7 @@ mod tests {
             ("run run build", "run build"),
             ("run -", "-"),
             ("run ps --json", "ps --json"),
+            ("run doctor", "doctor"),
             ("run", ""),
             ("run --", ""),
             ("run --here", ""),
@@ -333,13 +341,15 @@ mod tests {
     }
 
     #[test]
-    fn the_options_of_ps_stand_before_and_after_it_too() {
-        for line in ["--json ps", "ps --json", "-- ps -- ", "ps"] {
-            let cli = started(line);
-            assert_eq!(cli.action, Ok(Action::Ps), "{line}");
-            let is_json = cli.choices == [Choice::Json];
-            assert_eq!(is_json, line.contains("json"), "{line}");
-            assert_eq!(cli.command.len(), 0, "{line}");
+    fn the_options_of_ps_and_doctor_stand_before_and_after_them_too() {
+        for (name, action) in [("ps", Action::Ps), ("doctor", Action::Doctor)] {
+            for line in ["--json NAME", "NAME --json", "-- NAME -- ", "NAME"] {
+                let cli = started(&line.replace("NAME", name));
+                assert_eq!(cli.action, Ok(action), "{line}");
+                let is_json = cli.choices == [Choice::Json];
+                assert_eq!(is_json, line.contains("json"), "{line}");
+                assert_eq!(cli.command.len(), 0, "{line}");
+            }
         }
     }
 
@@ -419,6 +429,7 @@ mod tests {
                 "--init",
                 "--no-nest",
                 "--name",
+                "--privilege",
                 "--json",
                 "--keep-fd",
                 "--close-fds",

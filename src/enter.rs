@@ -21,11 +21,13 @@ use crate::own::OwnFiles;
 use crate::path::{InstancePath, Quoted};
 use crate::place::{NewRoot, PlaceError};
 use crate::procinfo::Status;
+use crate::sys::cause::Cause;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr};
-use crate::sys::privilege::{Gain, PrivilegeError, Shelved};
+use crate::sys::privilege::{Gain, Privilege, PrivilegeError, Shelved};
 use crate::sys::process::{self, NamespaceError, Process};
 use crate::sys::procfs::Procfs;
+use crate::sys::rootless::UserNamespaceError;
 
 /// Why an instance cannot be entered.
 #[derive(Debug, Error)]
@@ -84,6 +86,9 @@ pub enum Reason {
     /// selfdock's own file or the terminal could not be put in place.
     #[error(transparent)]
     Place(#[from] InstanceError),
+    /// It belongs to our own user namespace, over which we have nothing.
+    #[error("cannot get privilege: {0}")]
+    Unprivileged(Cause),
     /// A copy of its mount namespace could not be made.
     #[error("cannot make a mount namespace: {0}")]
     Namespace(#[from] NamespaceError),
@@ -114,7 +119,7 @@ impl Target {
     ///
     /// Pid 1 itself, or else another process of its namespace: selfdock, nested or as `--init`,
     /// cannot be traced.
-    pub fn find(shelved: &Shelved, procfs: &Procfs, word: &OsStr) -> Result<Self, Reason> {
+    pub fn find(privilege: &Privilege, procfs: &Procfs, word: &OsStr) -> Result<Self, Reason> {
         let listing = Listing::read(procfs)?;
         let pid1 = match listing.find(word) {
             Ok(instance) if instance.uid != getuid().as_raw() => return Err(Reason::OtherUsers),
@@ -124,7 +129,7 @@ impl Target {
         };
         let mut reason = Reason::Ended;
         for pid in members(procfs, pid1)? {
-            match Self::hold(shelved, procfs, pid, pid1) {
+            match Self::hold(privilege, procfs, pid, pid1) {
                 Err(Errno::ESRCH | Errno::ENOENT) => {}
                 Err(_) => reason = Reason::Untraceable,
                 Ok(target) => return Ok(target),
@@ -133,19 +138,44 @@ impl Target {
         Err(reason)
     }
 
-    fn hold(shelved: &Shelved, procfs: &Procfs, pid: u32, pid1: u32) -> Result<Self, Errno> {
+    fn hold(privilege: &Privilege, procfs: &Procfs, pid: u32, pid1: u32) -> Result<Self, Errno> {
         let process = Process::open(Pid::from_raw(pid.cast_signed()))?;
         // By now the number may be that of a process outside.
-        match procfs.depth_below(shelved, &process) {
+        match procfs.depth_below(privilege, &process) {
             Some(depth) if depth > 0 => {}
             _ => return Err(Errno::ESRCH),
         }
-        let root = (!shelved.is_root()).then(|| procfs.root_of(shelved, &process));
+        let root = (!privilege.is_root()).then(|| procfs.root_of(privilege, &process));
         Ok(Self {
             root: root.transpose()?,
             process,
             pid1,
         })
+    }
+
+    /// Gets privilege over what belongs to the instance: what there is, or else what the instance's own
+    /// user namespace gives, of which the caller is the owner; then without what there was.
+    pub fn join_users(&self, privilege: Privilege, procfs: &Procfs) -> Result<Shelved, Reason> {
+        let is_ours = match procfs.shares_users(&privilege, &self.process) {
+            // Root's: see `root`.
+            Err(Errno::EACCES) if privilege.is_root() => true,
+            Err(Errno::EACCES) => return Err(Reason::Untraceable),
+            is_ours => is_ours.map_err(failed("openat"))?,
+        };
+        match privilege {
+            Privilege::Shelved(shelved) if is_ours => Ok(shelved),
+            Privilege::None(_) if is_ours => Err(Reason::Unprivileged(Cause::of_no_privilege())),
+            privilege => match privilege.give_up()?.join_user_namespace(&self.process) {
+                Ok(shelved) => Ok(shelved),
+                Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
+                // Of another's making, or further out than one below ours.
+                Err(UserNamespaceError::Kernel {
+                    errno: Errno::EPERM,
+                    ..
+                }) => Err(Reason::ForeignUsers),
+                Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
+            },
+        }
     }
 
     /// Has the next child of this process begin in the pid namespace of the instance.

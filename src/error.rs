@@ -17,11 +17,17 @@ use crate::place::PlaceError;
 use crate::plan::PlanError;
 use crate::request::RequestError;
 use crate::supervisor::SuperviseError;
+use crate::sys::cause::Cause;
 use crate::sys::descriptor::DescriptorError;
 use crate::sys::filter::FilterError;
 use crate::sys::privilege::PrivilegeError;
 use crate::sys::process::{NamespaceError, SplitError};
-use crate::sys::unprivileged::Cause;
+use crate::sys::rootless::UserNamespaceError;
+
+/// What else was tried, in an error of user namespaces.
+fn also(cause: Option<Cause>) -> String {
+    cause.map_or_else(String::new, |cause| format!("; and {cause}"))
+}
 
 /// Why there is no command running.
 #[derive(Debug, Error)]
@@ -38,6 +44,17 @@ pub enum Error {
     /// The set-user-id bit had no effect.
     #[error("cannot get privilege: {0}")]
     Unprivileged(Cause),
+    /// open_tree(2): it could not be found out how far privilege reaches.
+    #[error("cannot use privilege: open_tree: {}", .0.desc())]
+    Reach(Errno),
+    /// And no user namespace to make up for it; or it was asked for.
+    #[error("cannot make a user namespace: {error}{}", also(*cause))]
+    UserNamespace {
+        /// Why the set-user-id bit had no effect, if it mattered.
+        cause: Option<Cause>,
+        /// The kernel's word.
+        error: UserNamespaceError,
+    },
     /// Privilege could not be shelved, raised or renounced.
     #[error("cannot use privilege: {0}")]
     Privilege(#[from] PrivilegeError),
@@ -109,7 +126,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let known = match self {
             Self::Request(error) => return error.hint(),
-            Self::Unprivileged(cause) => cause.hint(),
+            Self::Unprivileged(cause) => return Some(cause.remedy()),
+            Self::UserNamespace { .. } => return Some(namespace_hint()),
             Self::Privilege(PrivilegeError::Effective) => {
                 "give its file capabilities as permitted only: setcap ...+p"
             }
@@ -118,11 +136,11 @@ impl Error {
             Self::Claim(ClaimError::InUse(_)) => "selfdock ps lists the running instances",
             Self::Own(OwnError::Replaced) => "start it anew from outside of the running instances",
             // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
-            Self::Procfs(Errno::ENOSYS) | Self::Own(OwnError::Program(Errno::ENOSYS)) => {
-                "selfdock needs Linux 5.12 or later"
-            }
+            Self::Procfs(Errno::ENOSYS)
+            | Self::Reach(Errno::ENOSYS)
+            | Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
             Self::Own(OwnError::Program(Errno::EPERM)) => {
-                "capabilities of a user namespace do not reach its outer mounts: run it outside"
+                "capabilities of a user namespace do not reach its outer mounts: --privilege userns"
             }
             Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS))
             | Self::Supervise(SuperviseError::Filter(FilterError::Kernel(
@@ -142,6 +160,10 @@ impl Error {
             | Self::Instance(InstanceError::Enter(PlaceError::Attach(Errno::EINVAL))) => {
                 "selfdock does not work in a chroot, nor on an initial ramfs"
             }
+            Self::Instance(InstanceError::Filesystem {
+                kind: "proc",
+                errno: Errno::EPERM,
+            }) => return Some(Cause::MaskedProc.remedy()),
             Self::Plan(PlanError::Source {
                 errno: Errno::EINVAL,
                 ..
@@ -170,10 +192,21 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
         Reason::Privilege(PrivilegeError::CannotEnter) => {
             "an outer container withholds it, or the file capabilities lack cap_sys_chroot"
         }
+        Reason::Unprivileged(_) => {
+            "it was started by a selfdock that is installed set-user-id root: use that one"
+        }
         Reason::Unconfined => "it may be of another version of selfdock: start it anew",
         Reason::OtherUsers => "only its own user can enter it, and no other user, not even root",
         _ => return None,
     })
+}
+
+/// The first thing that is known to be in the way, and what would mend it.
+fn namespace_hint() -> String {
+    match Cause::against_user_namespaces().first() {
+        Some(cause) => format!("{cause}: {}", cause.remedy()),
+        None => "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a chroot".to_owned(),
+    }
 }
 
 fn place_hint(target: &CStr, error: &PlaceError) -> Option<String> {

@@ -80,19 +80,25 @@ pub fn put_dev(shelved: &mut Shelved, new_root: &mut NewRoot) -> Result<(), Inst
 /// The processes of the instance; where the caller sees a /proc with parts hidden, nothing else.
 ///
 /// The kernel's rule against revealing what an outer procfs hides exempts the initial user
-/// namespace (`mount_too_revealing()` in Linux `fs/namespace.c`), so it is applied here.
-pub fn put_proc(
-    shelved: &mut Shelved,
-    new_root: &NewRoot,
-    is_whole: bool,
-) -> Result<(), InstanceError> {
+/// namespace (`mount_too_revealing()` in Linux `fs/namespace.c`), so it is applied here. Elsewhere it
+/// is the kernel that looks for the outer one, hence while that is still there.
+pub fn new_proc(raised: &Raised<'_>, is_whole: bool) -> Result<Tree, InstanceError> {
     let options: &[(&CStr, &CStr)] = if is_whole {
         &[]
     } else {
         &[(c"subset", c"pid")]
     };
-    let proc = new_filesystem(&shelved.raise()?, ("proc", c"proc"), options, PROC_ATTR)?;
-    put_in_proc(shelved, new_root, &proc, c"/proc")?;
+    new_filesystem(raised, ("proc", c"proc"), options, PROC_ATTR)
+}
+
+/// Puts it in place.
+pub fn put_proc(
+    shelved: &mut Shelved,
+    new_root: &NewRoot,
+    proc: &Tree,
+    is_whole: bool,
+) -> Result<(), InstanceError> {
+    put_in_proc(shelved, new_root, proc, c"/proc")?;
     if is_whole {
         Ok(())
     } else {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::covers::cover_mounts;
-use crate::filesystems::{fill_dev, new_tmpfs, put_dev, put_proc};
+use crate::filesystems::{fill_dev, new_proc, new_tmpfs, put_dev, put_proc};
 use crate::mountinfo::{MountTable, MountTableError};
 use crate::own::{OwnFiles, OwnProgram};
 use crate::path::{HostPath, InstancePath};
@@ -93,6 +93,7 @@ pub fn assemble(
         has_whole_procfs,
         is_hosts_own: _,
     } = trees;
+    let proc = new_proc(&shelved.raise()?, has_whole_procfs)?;
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;
     // Read before anything of ours is on the root: what is ours is not to be covered.
@@ -101,7 +102,7 @@ pub fn assemble(
         .transpose();
     let table = table.map_err(InstanceError::Cover)?;
     put_dev(shelved, &mut new_root)?;
-    put_proc(shelved, &new_root, has_whole_procfs)?;
+    put_proc(shelved, &new_root, &proc, has_whole_procfs)?;
     let tmp = new_tmpfs(&shelved.raise()?, &TmpfsOptions::SHARED, may_exec_tmp)?;
     put(
         shelved,

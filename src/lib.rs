@@ -19,6 +19,7 @@ pub mod cli;
 pub mod command;
 pub mod covers;
 pub mod delivery;
+pub mod diagnosis;
 pub mod enter;
 pub mod environment;
 pub mod error;
@@ -52,6 +53,7 @@ use std::os::unix::ffi::OsStrExt;
 use caller::Caller;
 use cli::Parsed;
 use command::{Nesting, StartingPoint};
+use diagnosis::Diagnosis;
 use enter::{EnterError, Reason, Target};
 use environment::Environment;
 use error::Error;
@@ -59,18 +61,19 @@ use listing::Listing;
 use name::Claim;
 use own::OwnFiles;
 use plan::Plan;
-use request::{Entry, Exec, Format, Order, Program, Request};
+use request::{Entry, Exec, Format, Mode, Order, Program, Request};
 use supervisor::{Held, Ward, supervise};
+use sys::cause::Cause;
 use sys::descriptor::{self, Inherited};
 use sys::entry::Start;
 use sys::filter;
 use sys::leash::Leash;
-use sys::privilege::{self, PrivilegeError, Renounced, Shelved};
+use sys::mount;
+use sys::privilege::{Privilege, Renounced, Shelved, Unprivileged};
 use sys::process::{self, DescriptorLimit, Ending, InitSide, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
 use sys::signal;
-use sys::unprivileged::Cause;
 use sys::user_namespaces;
 
 /// Runs the program, from the C `main` to the exit status.
@@ -91,33 +94,29 @@ pub fn run(start: &Start) -> u8 {
 
 /// From argv to exec.
 fn launch(start: &Start) -> Result<Ending, Error> {
-    let privilege = Shelved::acquire(); // from here on we are the caller
+    let privilege = Privilege::acquire(); // from here on we are the caller
     let order = match cli::parse(words(start)?).map_err(request::RequestError::from)? {
         Parsed::Order(cli) => Order::try_from(cli)?,
         Parsed::Print(text) => return Ok(print(&text)),
     };
     match order {
-        Order::Start(request) => run_new(Session::open(privilege, start, &request.exec)?, request),
-        Order::Enter(entry) => enter(Session::open(privilege, start, &entry.exec)?, entry),
-        Order::List(format) => list(privilege, format),
+        Order::Start(request) => run_new(Session::open(privilege?, start, &request.exec)?, request),
+        Order::Enter(entry) => enter(Session::open(privilege?, start, &entry.exec)?, entry),
+        Order::List(format) => list(privilege?, format),
+        Order::Diagnose(format) => diagnose(privilege?, format),
     }
 }
 
 /// What there is before anything is started.
 struct Session<'a> {
-    privilege: Shelved,
+    privilege: Privilege,
     procfs: Procfs,
     inherited: Inherited,
     caller: Caller<'a>,
 }
 
 impl<'a> Session<'a> {
-    fn open(
-        privilege: Result<Shelved, PrivilegeError>,
-        start: &'a Start,
-        exec: &Exec,
-    ) -> Result<Self, Error> {
-        let privilege = privilege.map_err(explain_missing)?;
+    fn open(privilege: Privilege, start: &'a Start, exec: &Exec) -> Result<Self, Error> {
         let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
         privilege.outlive_parent_unless_nested()?;
         let inherited = descriptor::restrict_inherited(&procfs, &exec.descriptors)?;
@@ -139,15 +138,16 @@ impl<'a> Session<'a> {
 /// `run`, `build`
 fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
     let Session {
-        mut privilege,
+        privilege,
         procfs,
         inherited,
         caller,
     } = session;
+    let mut privilege = for_new_instance(privilege, request.mode, &procfs)?;
     privilege.give_up_entering()?;
     let name = request.name.as_ref();
     let claim = name.map(|name| Claim::take(name, &procfs)).transpose()?;
-    let own = OwnFiles::clone(&mut privilege, &procfs, request.gain)?;
+    let own = OwnFiles::clone_if_reached(&mut privilege, &procfs, request.gain)?;
     process::unshare_pid_namespace(&privilege.raise()?).map_err(Error::PidNamespace)?;
     let mut held = Held {
         outer: inherited.outer,
@@ -174,7 +174,7 @@ fn run_new(session: Session<'_>, request: Request) -> Result<Ending, Error> {
 /// `enter`
 fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
     let Session {
-        mut privilege,
+        privilege,
         procfs,
         inherited,
         caller,
@@ -184,9 +184,10 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         Error::Enter(EnterError { instance, reason })
     };
     let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
+    let mut privilege = target.join_users(privilege, &procfs).map_err(failed)?;
     target.join_processes(&mut privilege).map_err(failed)?;
     let gain = target.gain(&procfs).map_err(failed)?;
-    let own = OwnFiles::clone(&mut privilege, &procfs, gain)?;
+    let own = OwnFiles::clone_if_reached(&mut privilege, &procfs, gain)?;
     match process::split(privilege) {
         Ok(Side::Supervisor(child, hold, renounced)) => {
             drop((own, target));
@@ -200,6 +201,8 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         }
         Ok(Side::Child(mut privilege, leash)) => {
             drop(inherited.outer);
+            // In the tree of a user namespace it is where it was, and nosuid like the rest.
+            let own = own.unwrap_or_default();
             let own_file = own.program_stat();
             target
                 .join_mounts(&mut privilege, own, &procfs)
@@ -224,11 +227,50 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
 }
 
 /// `ps`: privilege goes first, for all that is read is what the caller may read.
-fn list(privilege: Result<Shelved, PrivilegeError>, format: Format) -> Result<Ending, Error> {
-    let renounced = privilege::renounce_all(privilege)?;
+fn list(privilege: Privilege, format: Format) -> Result<Ending, Error> {
+    let renounced = privilege.give_up()?.renounce()?;
     let procfs = Procfs::open(&renounced).map_err(Error::Procfs)?;
     let listing = Listing::read(&procfs)?;
     Ok(print(&report::report(&listing, format)))
+}
+
+/// `doctor`: without privilege, and each way of starting something is tried as anybody would.
+fn diagnose(privilege: Privilege, format: Format) -> Result<Ending, Error> {
+    let is_privileged = matches!(privilege, Privilege::Shelved(_));
+    let unprivileged = privilege.give_up()?;
+    let diagnosis = Diagnosis::find(&unprivileged, is_privileged);
+    let printed = print(&report::diagnosis(&diagnosis, format));
+    Ok(match diagnosis.chosen {
+        Some(_) => printed,
+        None => Ending::Exited(exit::CANNOT),
+    })
+}
+
+/// What a new instance is made with: what there is, or else what a user namespace gives.
+fn for_new_instance(privilege: Privilege, mode: Mode, procfs: &Procfs) -> Result<Shelved, Error> {
+    let namespace = |unprivileged: Unprivileged, cause| {
+        let made = unprivileged.make_user_namespace(procfs);
+        made.map_err(|error| Error::UserNamespace { cause, error })
+    };
+    match (mode, privilege) {
+        (Mode::UserNamespace, privilege) => namespace(privilege.give_up()?, None),
+        (Mode::SetUserId, Privilege::None(_)) => Err(Error::Unprivileged(Cause::of_no_privilege())),
+        (Mode::Auto, Privilege::None(unprivileged)) => {
+            namespace(unprivileged, Some(Cause::of_no_privilege()))
+        }
+        (_, Privilege::Shelved(mut shelved)) => {
+            if mount::is_reached(&shelved.raise()?).map_err(Error::Reach)? {
+                Ok(shelved)
+            } else if mode == Mode::Auto {
+                namespace(
+                    Privilege::Shelved(shelved).give_up()?,
+                    Some(Cause::UserNamespace),
+                )
+            } else {
+                Err(Error::Unprivileged(Cause::UserNamespace))
+            }
+        }
+    }
 }
 
 /// The child's way to exec. Host paths are named in `Plan::open`, and never again. With `--init` it
@@ -238,11 +280,15 @@ fn become_command(
     leash: Leash,
     request: Request,
     caller: &Caller<'_>,
-    own: OwnFiles,
+    own: Option<OwnFiles>,
     procfs: Procfs,
 ) -> Result<Ending, Error> {
     process::expect_to_be_pid_1().map_err(Error::PidNamespace)?;
     process::unshare_mount_namespace(&mut privilege).map_err(Error::MountNamespace)?;
+    let own = match own {
+        Some(own) => own,
+        None => OwnFiles::find(&mut privilege, &procfs, request.gain)?,
+    };
     let limit =
         DescriptorLimit::make_room(request.layout.mounts.len()).map_err(Error::DescriptorLimit)?;
     let own_file = own.program_stat();
@@ -328,13 +374,6 @@ fn words(start: &Start) -> Result<Vec<OsString>, Error> {
         .iter()
         .map(|word| OsStr::from_bytes(word.to_bytes()).to_owned())
         .collect())
-}
-
-fn explain_missing(error: PrivilegeError) -> Error {
-    match error {
-        PrivilegeError::Missing => Error::Unprivileged(Cause::find()),
-        error => Error::Privilege(error),
-    }
 }
 
 /// Help, version or a listing, on standard output; a closed one is the caller's business.

@@ -106,6 +106,11 @@ impl<'a> MountTable<'a> {
         false
     }
 
+    /// Is the root directory of who reads it the root of a mount?
+    pub fn has_root(&self) -> bool {
+        self.0.iter().any(|entry| entry.mountpoint.as_ref() == b"/")
+    }
+
     /// Can the caller see a whole /proc: one with nothing hidden below a mount?
     ///
     /// The kernel applies this rule to procfs mounts of user namespaces (`mount_too_revealing()` in

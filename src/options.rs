@@ -15,7 +15,7 @@ the same signal.";
 
 /// Options, then words that are nobody's business here.
 ///
-/// The grammar is this line twice: `[OPTIONS] [--] run|build|ps [OPTIONS] [--] CMD [ARG]...`. So
+/// The grammar is this line twice: `[OPTIONS] [--] run|build|... [OPTIONS] [--] CMD [ARG]...`. So
 /// it is parsed twice, and `--` means the same in both places. A value is always the next word,
 /// whatever that begins with: `-e CFLAGS -O2`.
 pub fn command() -> Command {
@@ -26,7 +26,8 @@ pub fn command() -> Command {
             "selfdock [OPTIONS] run   [OPTIONS] [--] [CMD [ARG]...]\n       \
              selfdock [OPTIONS] build [OPTIONS] [--] [CMD [ARG]...]\n       \
              selfdock [OPTIONS] enter INSTANCE [OPTIONS] [--] [CMD [ARG]...]\n       \
-             selfdock ps [--json]",
+             selfdock ps [--json]\n       \
+             selfdock doctor [--json]",
         )
         .after_help(EXIT_STATUS)
         .no_binary_name(true)
@@ -44,7 +45,8 @@ pub fn command() -> Command {
             flag("init", "Stay as pid 1 and run the command as its child"),
             flag("no-nest", "The command can gain nothing: no_new_privs, and no selfdock inside"),
             value("name", 'n', "NAME", "Name of the instance: no other of yours may run under it").short(None),
-            flag("json", "List as JSON (with ps)"),
+            value("privilege", 'p', "MODE", "By the set-user-id bit, setuid, or a user namespace, userns [default: auto]").short(None),
+            flag("json", "Print JSON (with ps and doctor)"),
             value("keep-fd", 'k', "N", "Fail unless descriptor N is open and reaches the command").short(None),
             flag("close-fds", "Close all other descriptors above 2 for the command"),
             flag("help", "Print help").short('h'),

@@ -1,6 +1,9 @@
 //! The two things that exist only as open files of this process, and are cloned before all else:
 //! selfdock's own file, and the caller's terminal. After an unshare(2) both would be foreign.
 
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use nix::errno::Errno;
 use thiserror::Error;
 
@@ -30,7 +33,7 @@ pub enum OwnError {
 }
 
 /// Clones of both.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OwnFiles {
     /// selfdock's own file, where it shall nest.
     pub program: Option<OwnProgram>,
@@ -48,16 +51,34 @@ pub struct OwnProgram {
 }
 
 impl OwnFiles {
-    /// Clones both, or the terminal alone for a command that shall gain nothing.
-    pub fn clone(shelved: &mut Shelved, procfs: &Procfs, gain: Gain) -> Result<Self, OwnError> {
+    /// Clones both, or the terminal alone for a command that shall gain nothing; `None` if our
+    /// privilege does not reach the mounts that they are on.
+    pub fn clone_if_reached(
+        shelved: &mut Shelved,
+        procfs: &Procfs,
+        gain: Gain,
+    ) -> Result<Option<Self>, OwnError> {
+        if !shelved.reaches_callers_mounts() {
+            return Ok(None);
+        }
         let program = match gain {
             Gain::ByNesting => Some(OwnProgram::clone(shelved, procfs)?),
             Gain::Nothing => None,
         };
-        Ok(Self {
-            program,
-            console: clone_console(shelved)?,
-        })
+        let console = clone_console(shelved, procfs)?;
+        Ok(Some(Self { program, console }))
+    }
+
+    /// Finds both by their names, in a mount namespace of our own user namespace, and clones them.
+    ///
+    /// Nothing in there honours set-user-id, so a wrong file would be a mere file of the caller's.
+    pub fn find(shelved: &mut Shelved, procfs: &Procfs, gain: Gain) -> Result<Self, OwnError> {
+        let program = match gain {
+            Gain::ByNesting => OwnProgram::find(shelved, procfs)?,
+            Gain::Nothing => None,
+        };
+        let console = clone_console(shelved, procfs)?;
+        Ok(Self { program, console })
     }
 
     /// What selfdock's own file is, if it is here.
@@ -78,6 +99,29 @@ impl OwnProgram {
         let tree = clone_program(shelved, procfs, attr)?;
         Ok(Self { tree, path })
     }
+
+    /// Clones what is at the path where it was found, if that is still the same file.
+    fn find(shelved: &mut Shelved, procfs: &Procfs) -> Result<Option<Self>, OwnError> {
+        let path = procfs.path_of_program().map_err(OwnError::Program)?;
+        let running = procfs.stat_of_program(shelved).map_err(OwnError::Program)?;
+        let Ok(path) = InstancePath::from_c_string(path) else {
+            return Ok(None);
+        };
+        let Some(place) = open_same(shelved, path.as_c_str(), &running) else {
+            return Ok(None);
+        };
+        let attr = Attr::RDONLY.and(Attr::NODEV).and(Attr::NOSUID);
+        let tree = Tree::clone_of(&shelved.raise()?, &place, attr, Depth::One);
+        let tree = tree.map_err(OwnError::Program)?;
+        Ok(Some(Self { tree, path }))
+    }
+}
+
+/// Opens what is at `path`, if it is this very file.
+fn open_same(shelved: &Shelved, path: &CStr, file: &Stat) -> Option<OwnedFd> {
+    let place = fs::open_without_links(shelved, path).ok()?;
+    let is_same = Stat::of(&place).is_ok_and(|stat| stat.is_same_file(file));
+    is_same.then_some(place)
 }
 
 /// A single-file clone: nothing beside the program is reachable through it.
@@ -87,34 +131,39 @@ fn clone_program(shelved: &mut Shelved, procfs: &Procfs, attr: Attr) -> Result<T
     let clone = mount::clone_program(&raised, &own_dir).map_err(OwnError::Program)?;
     mount::restrict(&raised, &clone, attr, Depth::One).map_err(OwnError::Program)?;
     let program = Tree::new(clone).map_err(OwnError::Program)?;
+    drop(raised);
     if program.stat.links == 0 {
         return Err(OwnError::Replaced);
     }
     // That it is set-user-id or has file capabilities need not be asked: if we hold what root and
     // the caller's ambient capabilities cannot have given, it is; else it gives nobody anything.
-    if !program.stat.is(libc::S_IFREG) || program.stat.uid != 0 {
+    // Where the caller is root it gives nobody anything either, and in a user namespace root is another.
+    if !program.stat.is(libc::S_IFREG) || program.stat.uid != 0 && !shelved.is_root() {
         return Err(OwnError::NotRoots);
     }
     Ok(program)
 }
 
-/// The terminal of descriptor 0, 1 or 2. In a nested instance that descriptor is on a mount of the
-/// host's, which cannot be cloned; then /dev/console is, if it is the very same device.
-fn clone_console(shelved: &mut Shelved) -> Result<Option<Tree>, PrivilegeError> {
+/// The terminal of descriptor 0, 1 or 2. In a nested instance, or in a user namespace, that descriptor
+/// is on a mount of the host's, which cannot be cloned; then what has its name is, or /dev/console, if
+/// it is the very same device.
+fn clone_console(shelved: &mut Shelved, procfs: &Procfs) -> Result<Option<Tree>, PrivilegeError> {
     let attr = Attr::NOSUID.and(Attr::NOEXEC);
     let terminal = with_terminal(|terminal| -> Result<_, PrivilegeError> {
         let raised = shelved.raise()?;
         let tree = Tree::clone_of(&raised, terminal, attr, Depth::One);
-        Ok((tree.ok(), Stat::of(terminal).ok()))
+        drop(raised);
+        let name = procfs.name_of_descriptor(terminal.as_raw_fd()).ok();
+        Ok((tree.ok(), Stat::of(terminal).ok(), name))
     });
-    let (stat, outer) = match terminal.transpose()? {
-        Some((None, Some(stat))) => (stat, fs::open_without_links(shelved, c"/dev/console")),
-        Some((tree, _)) => return Ok(tree),
+    let (stat, name) = match terminal.transpose()? {
+        Some((None, Some(stat), name)) => (stat, name.and_then(|name| CString::new(name).ok())),
+        Some((tree, ..)) => return Ok(tree),
         None => return Ok(None),
     };
-    let Ok(outer) = outer else { return Ok(None) };
-    if !Stat::of(&outer).is_ok_and(|outer| outer.is_same_file(&stat)) {
+    let mut names = name.as_deref().into_iter().chain([c"/dev/console"]);
+    let Some(place) = names.find_map(|name| open_same(shelved, name, &stat)) else {
         return Ok(None);
-    }
-    Ok(Tree::clone_of(&shelved.raise()?, &outer, attr, Depth::One).ok())
+    };
+    Ok(Tree::clone_of(&shelved.raise()?, &place, attr, Depth::One).ok())
 }

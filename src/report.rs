@@ -1,15 +1,84 @@
-//! A listing as text for people, or as JSON for programs. Pure.
+//! A listing or a diagnosis as text for people, or as JSON for programs.
 //!
 //! Its words are other people's, and root may read it on a terminal: what comes out is printable.
 
 use std::borrow::Cow;
 
+use crate::diagnosis::{Diagnosis, Finding};
 use crate::listing::{Instance, Listing};
 use crate::path::Quoted;
 use crate::request::Format;
 
 /// How much of a command or a path is shown to people, in characters.
 const WIDEST: usize = 100;
+
+/// What `doctor` found.
+pub fn diagnosis(diagnosis: &Diagnosis, format: Format) -> String {
+    match format {
+        Format::Table => findings(diagnosis),
+        Format::Json => {
+            let mut text = String::from("{\"run\":");
+            put_string_or_null(&mut text, diagnosis.chosen);
+            text.push_str(",\"modes\":[");
+            for (index, finding) in diagnosis.modes.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                put_finding(&mut text, finding);
+            }
+            text.push_str("]}\n");
+            text
+        }
+    }
+}
+
+/// A paragraph for each way, and a line for the outcome.
+fn findings(diagnosis: &Diagnosis) -> String {
+    let mut text = String::new();
+    for finding in &diagnosis.modes {
+        match &finding.refusal {
+            None => text.push_str(&format!("{}: works\n", finding.mode)),
+            Some(refusal) => text.push_str(&format!("{}: no: {refusal}\n", finding.mode)),
+        }
+        for cause in &finding.causes {
+            text.push_str(&format!("  {cause}\n    {}\n", cause.remedy()));
+        }
+    }
+    text.push_str(&match diagnosis.chosen {
+        Some(mode) => format!("run: works, by {mode}\n"),
+        None => "run: no\n".to_owned(),
+    });
+    text
+}
+
+fn put_finding(text: &mut String, finding: &Finding) {
+    text.push_str("{\"mode\":");
+    put_string(text, finding.mode.as_bytes());
+    text.push_str(&format!(
+        ",\"works\":{},\"refusal\":",
+        finding.refusal.is_none()
+    ));
+    put_string_or_null(text, finding.refusal.as_deref());
+    text.push_str(",\"causes\":[");
+    for (index, cause) in finding.causes.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str("{\"cause\":");
+        put_string(text, cause.to_string().as_bytes());
+        text.push_str(",\"remedy\":");
+        put_string(text, cause.remedy().as_bytes());
+        text.push('}');
+    }
+    text.push_str("]}");
+}
+
+fn put_string_or_null(text: &mut String, string: Option<&str>) {
+    match string {
+        Some(string) => put_string(text, string.as_bytes()),
+        None => text.push_str("null"),
+    }
+}
 
 /// The listing, in lines.
 pub fn report(listing: &Listing, format: Format) -> String {

@@ -1,6 +1,6 @@
 //! What is asked, valid by construction. Pure: whether it exists is the kernel's to say, later.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -78,6 +78,29 @@ pub enum Format {
     Json,
 }
 
+/// Where privilege shall come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// From the set-user-id bit where that has an effect, else from a user namespace.
+    Auto,
+    /// From the set-user-id bit or file capabilities.
+    SetUserId,
+    /// From a user namespace.
+    UserNamespace,
+}
+
+impl Mode {
+    /// Each has a name.
+    fn named(word: &OsStr) -> Option<Self> {
+        match word.as_bytes() {
+            b"auto" => Some(Self::Auto),
+            b"setuid" => Some(Self::SetUserId),
+            b"userns" => Some(Self::UserNamespace),
+            _ => None,
+        }
+    }
+}
+
 /// What shall be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
@@ -85,6 +108,8 @@ pub enum Order {
     Start(Request),
     /// `ps`
     List(Format),
+    /// `doctor`
+    Diagnose(Format),
     /// `enter`
     Enter(Entry),
 }
@@ -118,6 +143,8 @@ pub struct Request {
     pub layout: Layout,
     /// `--name`
     pub name: Option<InstanceName>,
+    /// `--privilege`
+    pub mode: Mode,
     /// `--init`: is the command a child of selfdock's, who is pid 1, and not pid 1 itself?
     pub has_init: bool,
     /// `--no-nest`: may the command gain what a nested selfdock needs?
@@ -184,18 +211,21 @@ pub enum RequestError {
         /// What is wrong with it.
         error: NameError,
     },
-    /// `ps` with more than it takes.
-    #[error("ps takes no option but --json, and no command")]
-    PsAlone,
+    /// `ps` or `doctor` with more than it takes.
+    #[error("{0} takes no option but --json, and no command")]
+    Alone(&'static str),
+    /// `--privilege` with something else.
+    #[error("cannot get privilege by {}: auto, setuid and userns are known", quoted(.0))]
+    UnknownMode(OsString),
     /// `enter` alone.
     #[error("enter needs an instance: its pid or its name")]
     NoInstance,
     /// An option that would make an instance.
     #[error("option {0} is not for enter, which makes no instance")]
     NotForEnter(&'static str),
-    /// An option of `ps` for something that is started.
-    #[error("option --json is for ps only")]
-    JsonWithoutPs,
+    /// An option of `ps` and `doctor` for something that is started.
+    #[error("option --json is for ps and doctor only")]
+    StrayJson,
     /// No variable can have this name.
     #[error("cannot change the variable {}: not a name", quoted(.0))]
     VariableName(OsString),
@@ -254,20 +284,25 @@ impl TryFrom<Cli> for Order {
 
     fn try_from(cli: Cli) -> Result<Self, RequestError> {
         match cli.action {
-            Ok(Action::Ps) => {}
-            Ok(Action::Enter) => return Entry::try_from(cli).map(Self::Enter),
-            _ => return Request::try_from(cli).map(Self::Start),
+            Ok(Action::Ps) => Ok(Self::List(format("ps", &cli)?)),
+            Ok(Action::Doctor) => Ok(Self::Diagnose(format("doctor", &cli)?)),
+            Ok(Action::Enter) => Entry::try_from(cli).map(Self::Enter),
+            _ => Request::try_from(cli).map(Self::Start),
         }
-        let is_json = |choice: &Choice| *choice == Choice::Json;
-        if !cli.command.is_empty() || !cli.choices.iter().all(is_json) {
-            return Err(RequestError::PsAlone);
-        }
-        Ok(Self::List(if cli.choices.is_empty() {
-            Format::Table
-        } else {
-            Format::Json
-        }))
     }
+}
+
+/// The form of what only prints, and takes nothing else.
+fn format(action: &'static str, cli: &Cli) -> Result<Format, RequestError> {
+    let is_json = |choice: &Choice| *choice == Choice::Json;
+    if !cli.command.is_empty() || !cli.choices.iter().all(is_json) {
+        return Err(RequestError::Alone(action));
+    }
+    Ok(if cli.choices.is_empty() {
+        Format::Table
+    } else {
+        Format::Json
+    })
 }
 
 impl TryFrom<Cli> for Request {
@@ -281,6 +316,7 @@ impl TryFrom<Cli> for Request {
                 mounts: Vec::new(),
             },
             name: None,
+            mode: Mode::Auto,
             has_init: false,
             gain: Gain::ByNesting,
             exec: Exec::new(cli.command)?,
@@ -294,7 +330,7 @@ impl TryFrom<Cli> for Request {
         request.layout.access = match cli.action? {
             Action::Run => Access::ReadOnly,
             Action::Build => Access::ReadWrite,
-            Action::Ps | Action::Enter => return Err(RequestError::PsAlone),
+            Action::Ps | Action::Doctor | Action::Enter => return Err(RequestError::NoInstance),
         };
         Ok(request)
     }
@@ -374,7 +410,10 @@ impl Request {
                 let name = InstanceName::new(&word);
                 self.name = Some(name.map_err(|error| RequestError::Name { word, error })?);
             }
-            Choice::Json => return Err(RequestError::JsonWithoutPs),
+            Choice::Privilege(word) => {
+                self.mode = Mode::named(&word).ok_or(RequestError::UnknownMode(word))?;
+            }
+            Choice::Json => return Err(RequestError::StrayJson),
             about_command => self.exec.choose(about_command)?,
         }
         Ok(())

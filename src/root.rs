@@ -79,7 +79,16 @@ impl RootPlace {
     /// Never in `build`, which could write to places that are hidden on the host.
     pub fn clone_bare(self, raised: &Raised<'_>) -> Result<RootClone, PlanError> {
         let bare = match self.access {
-            Access::ReadOnly if self.stat.is_mount_root => Some(self.clone_to(raised, Depth::One)?),
+            Access::ReadOnly if self.stat.is_mount_root => {
+                match self.clone_to(raised, Depth::One) {
+                    // In a user namespace, the kernel itself sees that nothing is uncovered.
+                    Err(PlanError::Root {
+                        errno: Errno::EINVAL,
+                        ..
+                    }) => None,
+                    bare => Some(bare?),
+                }
+            }
             _ => None,
         };
         Ok(RootClone {

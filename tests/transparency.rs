@@ -24,7 +24,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::{Case, Mode};
+use harness::{Case, MODES, Mode};
 
 const DOCUMENT: &str = include_str!("../docs/differences.md");
 
@@ -43,15 +43,15 @@ fn cases() -> impl Iterator<Item = &'static Case> {
 }
 
 /// The table of the document: what it says of each mode, by row.
-fn rows() -> BTreeMap<&'static str, [&'static str; 2]> {
+fn rows() -> BTreeMap<&'static str, [&'static str; 3]> {
     let lines = DOCUMENT.lines().filter(|line| line.starts_with("| `"));
     let mut rows = BTreeMap::new();
     for line in lines {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [id, _what, _outside, inside, init, _why] = cells[..] else {
-            panic!("a row has six columns: {line}");
+        let [id, _what, _outside, inside, init, userns, _why] = cells[..] else {
+            panic!("a row has seven columns: {line}");
         };
-        let twin = rows.insert(id.trim_matches('`'), [inside, init]);
+        let twin = rows.insert(id.trim_matches('`'), [inside, init, userns]);
         assert!(twin.is_none(), "twice: {line}");
     }
     rows
@@ -66,7 +66,7 @@ fn rows_of_cases(mode: Mode) -> BTreeSet<&'static str> {
 #[test]
 fn every_difference_has_its_row_and_every_row_its_test() {
     let rows = rows();
-    for (column, mode) in [Mode::Run, Mode::Init].into_iter().enumerate() {
+    for (column, mode) in MODES.into_iter().enumerate() {
         let told = rows
             .iter()
             .filter(|(_, modes)| modes[column] != "as outside");

@@ -15,10 +15,10 @@ use crate::environment::EnvChange;
 use crate::error::Error;
 use crate::exit;
 use crate::path::InstancePath;
-use crate::request::{Access, Format, Mount, Order, Program, Request, RequestError};
+use crate::request::{Access, Format, Mode, Mount, Order, Program, Request, RequestError};
 use crate::sys::privilege::Gain;
 
-const ACTIONS: [&str; 4] = ["run", "build", "enter", "ps"];
+const ACTIONS: [&str; 5] = ["run", "build", "enter", "ps", "doctor"];
 
 /// Values that some option takes, or nearly.
 const VALUES: [&str; 14] = [
@@ -112,8 +112,17 @@ fn plausible_line() -> impl Strategy<Value = Vec<OsString>> {
     );
     let start =
         start.prop_map(|(before, action, behind, rest)| [before, action, behind, rest].concat());
-    let listing =
-        select(&["ps", "ps --json", "--json ps", "-- ps --", "ps -r /"][..]).prop_map(words);
+    let listing = select(
+        &[
+            "ps",
+            "ps --json",
+            "--json ps",
+            "-- ps --",
+            "ps -r /",
+            "doctor --json",
+        ][..],
+    )
+    .prop_map(words);
     prop_oneof![6 => start, 1 => listing]
 }
 
@@ -143,6 +152,7 @@ fn assert_asked(choices: &[Choice], command: &[OsString], request: &Request) {
     let mut changes = request.exec.changes.iter();
     let mut kept = request.exec.descriptors.kept.iter();
     let (mut rootfs, mut directory, mut name) = (OsString::from("/"), None, None);
+    let mut mode = None;
     for choice in choices {
         match choice {
             Choice::Map(source, target) => {
@@ -176,7 +186,8 @@ fn assert_asked(choices: &[Choice], command: &[OsString], request: &Request) {
             Choice::Init => assert!(request.has_init),
             Choice::NoNest => assert_eq!(request.gain, Gain::Nothing),
             Choice::CloseFds => assert!(request.exec.descriptors.closes_others),
-            Choice::Json => panic!("--json is for ps"),
+            Choice::Privilege(word) => mode = Some(word),
+            Choice::Json => panic!("--json is for ps and doctor"),
         }
     }
     assert_eq!(
@@ -187,6 +198,13 @@ fn assert_asked(choices: &[Choice], command: &[OsString], request: &Request) {
         request.gain == Gain::Nothing,
         choices.contains(&Choice::NoNest)
     );
+    let modes = ["auto", "setuid", "userns"].into_iter().zip([
+        Mode::Auto,
+        Mode::SetUserId,
+        Mode::UserNamespace,
+    ]);
+    let asked = mode.map(|word| modes.clone().find(|(name, _)| word == name).unwrap().1);
+    assert_eq!(request.mode, asked.unwrap_or(Mode::Auto));
     assert_eq!(request.has_init, choices.contains(&Choice::Init));
     assert_eq!(
         request.exec.descriptors.closes_others,
@@ -244,7 +262,7 @@ fn the_lines_that_are_tried_are_of_every_kind() {
         match order(line) {
             Ok(Some(Order::Start(_))) => started += 1,
             Ok(Some(Order::Enter(_))) => entered += 1,
-            Ok(Some(Order::List(_))) => listed += 1,
+            Ok(Some(Order::List(_) | Order::Diagnose(_))) => listed += 1,
             Ok(None) => printed += 1,
             Err(_) => refused += 1,
         }
@@ -290,8 +308,10 @@ proptest! {
                 let is_writable = request.layout.access == Access::ReadWrite;
                 prop_assert_eq!(action, if is_writable { "build" } else { "run" });
             }
-            Ok(Some(Order::List(format))) => {
-                prop_assert_eq!((action.to_str(), command.len()), (Some("ps"), 0));
+            Ok(Some(order @ (Order::List(format) | Order::Diagnose(format)))) => {
+                let is_list = matches!(order, Order::List(_));
+                let expected = if is_list { "ps" } else { "doctor" };
+                prop_assert_eq!((action.to_str(), command.len()), (Some(expected), 0));
                 prop_assert!(choices.iter().all(|choice| *choice == Choice::Json));
                 prop_assert_eq!(format == Format::Json, !choices.is_empty());
             }

@@ -25,7 +25,7 @@ macro_rules! spelled {
 }
 
 /// All that there are.
-pub const OPTIONS: [Spelled; 16] = [
+pub const OPTIONS: [Spelled; 17] = [
     spelled!(Some("rootfs"), Some(b'r'), 1, |v| Some(Choice::Rootfs(
         v[0].clone()
     ))),
@@ -55,6 +55,9 @@ pub const OPTIONS: [Spelled; 16] = [
     spelled!(Some("init"), None, 0, |_| Some(Choice::Init)),
     spelled!(Some("no-nest"), None, 0, |_| Some(Choice::NoNest)),
     spelled!(Some("name"), None, 1, |v| Some(Choice::Name(v[0].clone()))),
+    spelled!(Some("privilege"), None, 1, |v| Some(Choice::Privilege(
+        v[0].clone()
+    ))),
     spelled!(Some("json"), None, 0, |_| Some(Choice::Json)),
     spelled!(Some("keep-fd"), None, 1, |v| Some(Choice::KeepFd(
         v[0].clone()
@@ -93,7 +96,7 @@ fn read_line(words: &[OsString]) -> Result<Meaning, Meaning> {
         return Ok(Meaning::Order(choices, None, None, Vec::new()));
     };
     let (mut instance, mut command) = (None, Vec::new());
-    if ["run", "build", "ps", "enter"]
+    if ["run", "build", "ps", "enter", "doctor"]
         .iter()
         .any(|known| action == known)
     {

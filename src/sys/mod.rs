@@ -6,6 +6,7 @@
 
 mod bpf;
 mod capability;
+pub mod cause;
 pub mod descriptor;
 pub mod entry;
 pub mod filter;
@@ -15,12 +16,12 @@ pub mod mount;
 pub mod privilege;
 pub mod process;
 pub mod procfs;
+pub mod rootless;
 pub mod self_stop;
 pub mod signal;
 pub mod socket;
 pub mod supervisor_filter;
 pub mod terminal;
-pub mod unprivileged;
 pub mod user_namespaces;
 
 use std::ffi::c_long;

@@ -67,6 +67,20 @@ pub fn clone_tree(_: &Raised<'_>, place: impl AsFd, depth: Depth) -> Result<Owne
     clone_at(place.as_fd().as_raw_fd(), c"", depth)
 }
 
+/// Does our privilege reach the mount namespace that we are in? It may be that of an outer user
+/// namespace.
+///
+/// The kernel asks for that before it looks at anything else, such as a descriptor that is none.
+/// Source: `vfs_open_tree()` in Linux `fs/namespace.c`.
+pub fn is_reached(_: &Raised<'_>) -> Result<bool, Errno> {
+    match clone_at(-1, c"", Depth::One) {
+        Err(Errno::EBADF) => Ok(true),
+        Err(Errno::EPERM) => Ok(false),
+        Err(errno) => Err(errno),
+        Ok(_) => Err(Errno::EIO),
+    }
+}
+
 /// Clones the single-file mount of the running program, whose directory in procfs is `own_dir`.
 ///
 /// The one lookup with privilege: of a constant, a magic link, in a directory proven to be procfs.
@@ -80,7 +94,8 @@ fn clone_at(dir: c_int, name: &CStr, depth: Depth) -> Result<OwnedFd, Errno> {
         | libc::OPEN_TREE_CLOEXEC
         | (libc::AT_EMPTY_PATH | depth.flag()) as c_uint;
     let path = name.as_ptr();
-    // SAFETY: `path` is NUL-terminated and outlives the call; `dir` is open in both callers.
+    // SAFETY: `path` is NUL-terminated and outlives the call; `dir` is only looked at, and open in all
+    // callers but one, which wants it refused.
     let status = unsafe { libc::syscall(libc::SYS_open_tree, dir, path, flags) };
     new_descriptor(status)
 }

@@ -78,6 +78,10 @@ const CUT: u64 = mask(Capability::CAP_SETPCAP);
 /// For moving to another mount namespace, and for nothing else: setns(2).
 const ENTER: u64 = mask(Capability::CAP_SYS_CHROOT);
 
+/// Without it the kernel lets nobody give root's number to a user namespace of theirs, not even to
+/// one who is root: `verify_root_map()` in Linux `kernel/user_namespace.c`.
+const MAP: u64 = mask(Capability::CAP_SETFCAP);
+
 /// What stays in the bounding set of a command whose caller is not root: what a nested selfdock
 /// needs, CAP_SYS_CHROOT for entering an instance included.
 const BOUNDING_OF_USERS: u64 = WORK | CUT | ENTER;
@@ -97,9 +101,6 @@ const BOUNDING_OF_ROOT: u64 = mask(Capability::CAP_CHOWN)
 /// Why privilege could not be had, used or given up.
 #[derive(Debug, Error)]
 pub enum PrivilegeError {
-    /// The program was started without CAP_SYS_ADMIN: not installed setuid, or not honoured.
-    #[error("CAP_SYS_ADMIN is missing")]
-    Missing,
     /// Without CAP_SYS_CHROOT no other mount namespace can be entered.
     #[error("CAP_SYS_CHROOT is missing")]
     CannotEnter,
@@ -137,14 +138,40 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> PrivilegeError {
     move |errno| PrivilegeError::Kernel { call, errno }
 }
 
+/// What the start came with: made once, see `Privilege::acquire`.
+#[derive(Debug)]
+pub enum Privilege {
+    /// By the set-user-id bit or file capabilities, or from a caller who is root.
+    Shelved(Shelved),
+    /// None at all.
+    None(Unprivileged),
+}
+
+/// Proof that there is no privilege: every id is the caller's, every capability set is empty; but for
+/// `MAP` of root's.
+#[derive(Debug)]
+pub struct Unprivileged {
+    permitted: u64,
+}
+
 /// Privilege at rest: every id is the caller's, a few capabilities are permitted, none is effective.
 ///
-/// The kernel answers this process as it answers the caller. Not Clone, not Send, made once.
+/// The kernel answers this process as it answers the caller. Not Clone, not Send, one at a time.
 #[derive(Debug)]
 pub struct Shelved {
     permitted: u64,
     is_root: bool,
+    origin: Origin,
     _one_thread: PhantomData<*const ()>,
+}
+
+/// Where privilege comes from, and so how far it reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// From the start: it reaches the mounts that the caller sees.
+    Start,
+    /// From a user namespace that this process made or joined: it reaches what belongs to that.
+    UserNamespace,
 }
 
 /// Privilege in use: CAP_SYS_ADMIN is effective while this lives, and no path can be looked up.
@@ -184,10 +211,12 @@ impl Gain {
 
 /// Proof that nothing is effective, so that the kernel answers as it answers the caller.
 pub trait AtRest {}
+impl AtRest for Privilege {}
+impl AtRest for Unprivileged {}
 impl AtRest for Shelved {}
 impl AtRest for Renounced {}
 
-impl Shelved {
+impl Privilege {
     /// Shelves what the entry point kept: see `sys/entry.rs`.
     ///
     /// Whatever the outcome, none is effective, and none is left but CAP_SYS_ADMIN, CAP_SETPCAP and,
@@ -203,30 +232,37 @@ impl Shelved {
         let held = Sets::read().map_err(failed("capget"))?;
         let is_root = uid_at_exec() == 0;
         let wanted = WORK | CUT | ENTER | if is_root { BOUNDING_OF_ROOT } else { 0 };
-        let permitted = if held.permitted & WORK == 0 {
-            0
-        } else {
-            held.permitted & wanted
-        };
-        set(permitted, 0)?;
-        if permitted == 0 {
-            return Err(PrivilegeError::Missing);
+        if held.permitted & WORK == 0 {
+            let unprivileged = Unprivileged::keep(held.permitted, is_root)?;
+            refuse_mixed_ids()?;
+            return Ok(Self::None(unprivileged));
         }
+        let permitted = held.permitted & wanted;
+        set(permitted, 0)?;
         if held.effective != 0 && !is_root {
             return Err(PrivilegeError::Effective);
         }
         hide_from_tracers()?;
         refuse_mixed_ids()?;
-        Ok(Self {
+        Ok(Self::Shelved(Shelved {
             permitted,
             is_root,
+            origin: Origin::Start,
             _one_thread: PhantomData,
-        })
+        }))
     }
 
-    /// Is the caller root, for whom no boundary is promised?
+    /// Is the caller root, and has privilege?
     pub fn is_root(&self) -> bool {
-        self.is_root
+        matches!(self, Self::Shelved(shelved) if shelved.is_root)
+    }
+
+    /// Gives up for ever whatever there is.
+    pub fn give_up(self) -> Result<Unprivileged, PrivilegeError> {
+        match self {
+            Self::Shelved(shelved) => Unprivileged::keep(shelved.permitted, shelved.is_root),
+            Self::None(unprivileged) => Ok(unprivileged),
+        }
     }
 
     /// Takes back what the entry point asks for as pid 1, to get SIGKILL when its parent ends, where
@@ -239,6 +275,67 @@ impl Shelved {
             prctl::set_pdeathsig(None).map_err(failed("prctl"))?;
         }
         Ok(())
+    }
+}
+
+impl Unprivileged {
+    fn keep(permitted: u64, is_root: bool) -> Result<Self, PrivilegeError> {
+        let permitted = if is_root { permitted & MAP } else { 0 };
+        set(permitted, 0)?;
+        Ok(Self { permitted })
+    }
+
+    /// Makes effective what a user namespace is to be made with.
+    pub(super) fn raise_to_map(&self) -> Result<(), PrivilegeError> {
+        set(self.permitted, self.permitted)
+    }
+
+    /// Shelves what this process has in a user namespace that it has just come to: over what belongs to
+    /// that, and over nothing that the caller has not.
+    ///
+    /// If it has not come there, that shows: there is nothing that could be permitted then.
+    pub(super) fn in_new_namespace(self) -> Result<Shelved, PrivilegeError> {
+        let permitted = WORK | CUT | ENTER;
+        set(permitted, 0)?;
+        Ok(Shelved {
+            permitted,
+            // What its user has inside, whatever the number, is bounded as for anybody.
+            is_root: false,
+            origin: Origin::UserNamespace,
+            _one_thread: PhantomData,
+        })
+    }
+
+    /// Lets other processes of the caller's look at this one: or its own files in /proc would be root's.
+    /// There is nothing that they could gain by it.
+    pub(super) fn show_to_tracers(&self) -> Result<(), PrivilegeError> {
+        prctl::set_dumpable(true).map_err(failed("prctl"))
+    }
+
+    /// Here nothing will be executed, nor gained.
+    pub fn renounce(self) -> Result<Renounced, PrivilegeError> {
+        forgo_new_privileges()?;
+        set(0, 0)?;
+        Ok(Renounced(()))
+    }
+}
+
+impl Shelved {
+    /// Is the caller root, for whom no boundary is promised?
+    pub fn is_root(&self) -> bool {
+        self.is_root
+    }
+
+    /// Does it reach the mounts that the caller sees? Else only copies of them.
+    pub fn reaches_callers_mounts(&self) -> bool {
+        self.origin == Origin::Start
+    }
+
+    /// Ends the making of a user namespace: from now on nobody of the caller's may look at this process.
+    pub(super) fn conceal(self) -> Result<Self, PrivilegeError> {
+        hide_from_tracers()?;
+        refuse_mixed_ids()?;
+        Ok(self)
     }
 
     /// Gives up what only `raise_to_enter` needs, for those who will enter nothing.
@@ -276,10 +373,12 @@ impl Shelved {
     /// gains a capability would undo PR_SET_PDEATHSIG, and the command would outlive us.
     pub fn renounce(self, gain: Gain) -> Result<Renounced, PrivilegeError> {
         let is_root = self.is_root();
-        let keep = match gain {
+        let keep = match (self.origin, gain) {
+            // Whoever nests there makes a user namespace of their own.
+            (Origin::UserNamespace, _) => 0,
             _ if is_root => BOUNDING_OF_ROOT,
-            Gain::ByNesting => BOUNDING_OF_USERS,
-            Gain::Nothing => 0,
+            (Origin::Start, Gain::ByNesting) => BOUNDING_OF_USERS,
+            (Origin::Start, Gain::Nothing) => 0,
         };
         let can_cut = self.permitted & CUT != 0;
         if can_cut {
@@ -317,21 +416,6 @@ impl Shelved {
         set(permitted, 0)?;
         hide_from_tracers()?;
         Ok(Renounced(()))
-    }
-}
-
-/// Gives up for ever whatever there was, where privilege is of no use, and missing does not matter.
-pub fn renounce_all(
-    acquired: Result<Shelved, PrivilegeError>,
-) -> Result<Renounced, PrivilegeError> {
-    match acquired {
-        Ok(shelved) => shelved.renounce_waiting(),
-        // All sets were emptied and read back before this was said.
-        Err(PrivilegeError::Missing) => {
-            refuse_mixed_ids()?;
-            Ok(Renounced(()))
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 
 use super::fs::{Stat, is_on_procfs, open_without_links};
 use super::new_descriptor;
-use super::privilege::{AtRest, Renounced, Shelved};
+use super::privilege::{AtRest, Raised, Renounced, Shelved};
 use super::process::Process;
 use crate::procinfo::{self, field};
 
@@ -113,6 +113,28 @@ impl Procfs {
         }
     }
 
+    /// Writes `content` to a file of this process's own.
+    ///
+    /// The one other lookup with privilege, which is over a user namespace only, and of a constant: see
+    /// `mount::clone_program`.
+    pub(super) fn write(&self, _: &Raised<'_>, path: &CStr, content: &[u8]) -> Result<(), Errno> {
+        let file = self.lookup(path, OFlag::O_WRONLY)?;
+        let count = nix::unistd::write(file, content)?;
+        if count == content.len() {
+            Ok(())
+        } else {
+            Err(Errno::EIO)
+        }
+    }
+
+    /// What the running program's file is.
+    pub fn stat_of_program(&self, shelved: &Shelved) -> Result<Stat, Errno> {
+        let dir = self.open_own_dir(shelved)?;
+        // A magic link of our own process, which `lookup` would refuse to follow.
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        Stat::of(openat(&dir, c"exe", flags, Mode::empty())?)
+    }
+
     /// Opens this process's own directory, in which `exe` is the running program's file.
     pub fn open_own_dir(&self, _: &Shelved) -> Result<OwnedFd, Errno> {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
@@ -144,18 +166,31 @@ impl Procfs {
     }
 
     /// What the root directory of a process is. `EACCES` if the caller may not trace it.
-    pub fn root_of(&self, _: &Shelved, process: &Process) -> Result<Stat, Errno> {
-        let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
-        let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
-        let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        // A magic link, which `lookup` would refuse to follow; the caller's right to it is asked.
-        let root = openat(
-            &dir,
-            c"root",
+    pub fn root_of(&self, at_rest: &impl AtRest, process: &Process) -> Result<Stat, Errno> {
+        self.behind_link(at_rest, process, c"root")
+    }
+
+    /// Is a process in our own user namespace? `EACCES` if the caller may not trace it.
+    pub fn shares_users(&self, at_rest: &impl AtRest, process: &Process) -> Result<bool, Errno> {
+        let own = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        let own = openat(
+            &own,
+            c"user",
             OFlag::O_PATH | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
-        Stat::of(root)
+        let theirs = self.behind_link(at_rest, process, c"ns/user")?;
+        Ok(Stat::of(own)?.is_same_file(&theirs))
+    }
+
+    /// What a magic link of a process's leads to.
+    fn behind_link(&self, _: &impl AtRest, process: &Process, link: &CStr) -> Result<Stat, Errno> {
+        let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
+        let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
+        let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        // `lookup` would refuse to follow it; the caller's right to it is asked.
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        Stat::of(openat(&dir, link, flags, Mode::empty())?)
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.

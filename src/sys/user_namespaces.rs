@@ -33,7 +33,7 @@ pub fn forbid(_: &Raised<'_>) -> Result<(), FilterError> {
 
 /// Is a user namespace refused, even with a flag that unshare(2) does not have, and would refuse
 /// otherwise: `check_unshare_flags()` in Linux `kernel/fork.c`?
-fn is_forbidden() -> bool {
+pub(super) fn is_forbidden() -> bool {
     // SAFETY: takes flags only; and with these, nothing is done.
     let status = unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_PTRACE) };
     Errno::result(status) == Err(Errno::EPERM)

@@ -1,7 +1,7 @@
 //! The fixture: an installed copy of selfdock, an unprivileged caller, and bait.
 //!
 //! With SELFDOCK_TEST_INSTALL=file-capabilities in the environment it is not set-user-id, but has
-//! capabilities of its own.
+//! capabilities of its own; with `rootless` it is a file like any other.
 //!
 //! Each test has its own directory, outside of the clone (which the caller may not be able to
 //! reach) and outside of /tmp (which is another one inside), and its own user id, which no passwd
@@ -31,6 +31,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 pub enum Install {
     SetUserId,
     FileCapabilities,
+    Rootless,
 }
 
 impl Install {
@@ -39,6 +40,7 @@ impl Install {
         match std::env::var("SELFDOCK_TEST_INSTALL").as_deref() {
             Err(_) | Ok("" | "setuid") => Self::SetUserId,
             Ok("file-capabilities") => Self::FileCapabilities,
+            Ok("rootless") => Self::Rootless,
             Ok(other) => panic!("SELFDOCK_TEST_INSTALL: {other}: no such way"),
         }
     }
@@ -47,16 +49,22 @@ impl Install {
     pub fn mode(self) -> u32 {
         match self {
             Self::SetUserId => 0o4755,
-            Self::FileCapabilities => 0o755,
+            Self::FileCapabilities | Self::Rootless => 0o755,
         }
     }
 
-    /// Asserted where the two differ: the one of what `SetUserId` and `FileCapabilities` come to.
-    pub fn choose<T>(self, set_user_id: T, file_capabilities: T) -> T {
+    /// Asserted where they differ: the one of what the three come to.
+    pub fn choose<T>(self, set_user_id: T, file_capabilities: T, rootless: T) -> T {
         match self {
             Self::SetUserId => set_user_id,
             Self::FileCapabilities => file_capabilities,
+            Self::Rootless => rootless,
         }
+    }
+
+    /// Has it no privilege of its own, so that every instance is in a user namespace?
+    pub fn is_rootless() -> bool {
+        Self::wanted() == Self::Rootless
     }
 }
 

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::host::Host;
+use crate::host::{Host, Install};
 
 /// How the words behind `$RUN` are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +23,12 @@ pub enum Mode {
     Run,
     /// By `selfdock --init run`: as the child of a selfdock that is pid 1.
     Init,
+    /// By `selfdock --privilege userns run`: as pid 1, in a user namespace.
+    Userns,
 }
 
 /// What is compared with `Bare`.
-pub const MODES: &[Mode] = &[Mode::Run, Mode::Init];
+pub const MODES: [Mode; 3] = [Mode::Run, Mode::Init, Mode::Userns];
 
 impl Mode {
     /// The words for `$RUN`, and for `$HERE`, which can write to the working directory.
@@ -39,7 +41,19 @@ impl Mode {
                 format!("{program} --init run"),
                 format!("{program} --init --here run"),
             ],
+            Self::Userns => [
+                format!("{program} --privilege userns run"),
+                format!("{program} --privilege userns --here run"),
+            ],
         }
+    }
+}
+
+/// Those that there are with this installation.
+fn modes() -> &'static [Mode] {
+    match Install::wanted() {
+        Install::Rootless => &[Mode::Userns],
+        _ => &MODES,
     }
 }
 
@@ -67,6 +81,8 @@ pub struct Case {
     bare: Expected,
     run: Option<Difference>,
     init: Option<Difference>,
+    /// If it is not as with `run`.
+    userns: Option<Option<Difference>>,
     by_root: &'static [&'static str],
 }
 
@@ -79,6 +95,7 @@ pub const fn case(script: &'static str, status: i32, out: &'static str) -> Case 
         bare: Expected { status, out, err },
         run: None,
         init: None,
+        userns: None,
         by_root: &[],
     }
 }
@@ -119,6 +136,20 @@ impl Case {
         self
     }
 
+    /// As bare in a user namespace.
+    pub const fn not_by_userns(mut self) -> Self {
+        self.userns = Some(None);
+        self
+    }
+
+    /// An ending of its own in a user namespace.
+    pub const fn by_userns(mut self, row: &'static str, status: i32, out: &'static str) -> Self {
+        let err = "";
+        let expected = Expected { status, out, err };
+        self.userns = Some(Some(Difference { row, expected }));
+        self
+    }
+
     /// What goes to standard error then.
     pub const fn inside_err(mut self, err: &'static str) -> Self {
         if let Some(difference) = &mut self.run {
@@ -144,6 +175,7 @@ impl Case {
             Mode::Bare => None,
             Mode::Run => self.run,
             Mode::Init => self.init,
+            Mode::Userns => self.userns.unwrap_or(self.run),
         }
     }
 }
@@ -209,7 +241,7 @@ pub fn assert(case: &Case) {
         "bare, expected {:?}, not: {bare}",
         case.bare
     );
-    for mode in MODES {
+    for mode in modes() {
         let seen = outcome(&host, case, *mode);
         let Some(Difference { row, expected }) = case.difference(*mode) else {
             assert!(seen == bare, "bare: {bare}\n\n{mode:?}: {seen}");

@@ -1,0 +1,247 @@
+//! What keeps the set-user-id bit from having its effect, or a user namespace from being made: for the
+//! message that says so, and for `doctor`. Runs without privilege, and nothing is decided by it, so that
+//! a /proc that lies does no harm.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use caps::Capability;
+use nix::sys::prctl;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::sys::utsname::uname;
+use thiserror::Error;
+
+use super::capability::{bounding_set, mask};
+use super::user_namespaces::is_forbidden;
+use crate::mountinfo::MountTable;
+use crate::path::Quoted;
+use crate::procinfo::field;
+
+/// The running program's own file.
+const PROGRAM: &str = "/proc/self/exe";
+/// The first Linux with mount_setattr(2): major and minor version.
+const OLDEST: (u32, u32) = (5, 12);
+
+/// One thing that is in the way: `bprm_creds_from_file()`, `mnt_may_suid()`, `create_user_ns()` and
+/// `mount_too_revealing()` in Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Cause {
+    /// A kernel without mount_setattr(2).
+    #[error("the kernel is older than Linux 5.12")]
+    OldKernel,
+    /// The root directory is not that of the mount namespace.
+    #[error("selfdock runs in a chroot")]
+    Chroot,
+
+    /// An outer program has given new privileges up for all that it starts.
+    #[error("no_new_privs is set")]
+    NoNewPrivs,
+    /// The file has no set-user-id bit, and no capabilities either.
+    #[error("selfdock is not installed set-user-id root")]
+    NotInstalled,
+    /// The file has the bit, of another user's.
+    #[error("selfdock is installed set-user-id, but does not belong to root")]
+    NotRoots,
+    /// The file is where no such bit counts.
+    #[error("selfdock is on a nosuid filesystem")]
+    NoSuid,
+    /// An outer container, or an instance of root's.
+    #[error("CAP_SYS_ADMIN is not in the capability bounding set")]
+    Bounded,
+    /// An outer container has it that set-user-id root is nothing special: capabilities(7).
+    #[error("the secure bits withhold capabilities (SECBIT_NOROOT)")]
+    SecureBits,
+    /// A debugger: its programs do not gain privileges.
+    #[error("selfdock is being traced")]
+    Traced,
+    /// Root of this user namespace is not root of the file's.
+    #[error("the set-user-id bit is not honoured in this user namespace")]
+    UserNamespace,
+
+    /// By the host's administrator.
+    #[error("user.max_user_namespaces is 0")]
+    NoUserNamespaces,
+    /// The same on Debian's kernels.
+    #[error("kernel.unprivileged_userns_clone is 0")]
+    NotForUsers,
+    /// The same on Ubuntu's, but for programs that AppArmor knows.
+    #[error("kernel.apparmor_restrict_unprivileged_userns is not 0")]
+    AppArmor,
+    /// A seccomp filter of an outer container, or of an outer instance.
+    #[error("a seccomp filter forbids user namespaces")]
+    Filter,
+    /// Parts of /proc are hidden, which a user namespace must not show.
+    #[error("an outer container hides parts of /proc")]
+    MaskedProc,
+}
+
+impl Cause {
+    /// What keeps the start from having had privilege: the first cause, for there is one.
+    pub fn of_no_privilege() -> Self {
+        // A debugger outside of our pid namespace does not show.
+        let first = Self::against_privilege().into_iter().next();
+        first.unwrap_or(Self::Traced)
+    }
+
+    /// What keeps the set-user-id bit, or file capabilities, from having their effect.
+    pub fn against_privilege() -> Vec<Self> {
+        let is_bounded = bounding_set().is_ok_and(|set| set & mask(Capability::CAP_SYS_ADMIN) == 0);
+        let file = fs::metadata(PROGRAM);
+        let has_bit = |file: &fs::Metadata| file.mode() & 0o4000 != 0;
+        let is_alone = is_initial_user_namespace();
+        let is_bare = file.as_ref().is_ok_and(|file| !has_bit(file)) && !has_capability();
+        // Elsewhere the owner of the file may read as somebody else.
+        let is_roots = |file: &fs::Metadata| !has_bit(file) || file.uid() == 0;
+        let is_others = is_alone && file.is_ok_and(|file| !is_roots(&file));
+        let is_nosuid =
+            statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID));
+        let is_without_new_privileges = prctl::get_no_new_privs() == Ok(true);
+        found([
+            (Self::OldKernel, is_old_kernel()),
+            (Self::NoNewPrivs, is_without_new_privileges),
+            (Self::Bounded, is_bounded),
+            (Self::SecureBits, withholds_capabilities()),
+            (Self::UserNamespace, !is_alone),
+            (Self::NotInstalled, is_bare),
+            (Self::NotRoots, is_others),
+            (Self::NoSuid, is_nosuid),
+            (Self::Traced, is_traced()),
+        ])
+    }
+
+    /// What keeps a user namespace from being made, or an instance in it.
+    pub fn against_user_namespaces() -> Vec<Self> {
+        let is_setting =
+            |name: &str, value: &str| setting(name).is_some_and(|there| there.trim() == value);
+        let apparmor = setting("kernel/apparmor_restrict_unprivileged_userns");
+        found([
+            (Self::OldKernel, is_old_kernel()),
+            (
+                Self::NoUserNamespaces,
+                is_setting("user/max_user_namespaces", "0"),
+            ),
+            (
+                Self::NotForUsers,
+                is_setting("kernel/unprivileged_userns_clone", "0"),
+            ),
+            (
+                Self::AppArmor,
+                apparmor.is_some_and(|there| there.trim() != "0"),
+            ),
+            (Self::Filter, is_forbidden()),
+            (Self::Chroot, Self::is_chroot()),
+            (Self::MaskedProc, is_proc_masked()),
+        ])
+    }
+
+    /// Is the root directory another than that of the mount namespace? Of one that is a mountpoint the
+    /// kernel does not tell.
+    pub fn is_chroot() -> bool {
+        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        MountTable::parse(&table).is_ok_and(|table| !table.has_root())
+    }
+
+    /// What would mend it: a command, where there is one.
+    pub fn remedy(self) -> String {
+        let program = fs::read_link(PROGRAM).unwrap_or_else(|_| "selfdock".into());
+        let program = program.display().to_string();
+        let program = Quoted(program.as_bytes());
+        match self {
+            Self::OldKernel => "start the machine with Linux 5.12 or later".to_owned(),
+            Self::Chroot => {
+                "enter the directory with pivot_root(2) instead: systemd-nspawn -D DIR".to_owned()
+            }
+            Self::NoNewPrivs => {
+                "start it from outside of what has set that, as --no-nest does, or \
+                 NoNewPrivileges= of systemd"
+                    .to_owned()
+            }
+            Self::NotInstalled | Self::NotRoots => format!(
+                "as root: chown root:root {program} && chmod 4755 {program}; or ./install.sh"
+            ),
+            Self::NoSuid => format!(
+                "as root: mount -o remount,suid $(findmnt -no TARGET -T {program}); or install it elsewhere"
+            ),
+            Self::Bounded => {
+                "an outer container, or an instance of root's, withholds it: docker run --cap-add \
+                 SYS_ADMIN"
+                    .to_owned()
+            }
+            Self::SecureBits => {
+                "an outer container withholds them: start it without SECBIT_NOROOT".to_owned()
+            }
+            Self::Traced => {
+                "only root can trace a set-user-id program: sudo strace -u $USER selfdock"
+                    .to_owned()
+            }
+            Self::UserNamespace => "run selfdock outside of the user namespace".to_owned(),
+            Self::NoUserNamespaces => "as root: sysctl user.max_user_namespaces=15000".to_owned(),
+            Self::NotForUsers => "as root: sysctl kernel.unprivileged_userns_clone=1".to_owned(),
+            Self::AppArmor => {
+                "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0; or ./install.sh"
+                    .to_owned()
+            }
+            Self::Filter => {
+                "an outer container, or an outer instance, forbids them: docker run --security-opt \
+                 seccomp=unconfined"
+                    .to_owned()
+            }
+            Self::MaskedProc => "docker run --security-opt systempaths=unconfined".to_owned(),
+        }
+    }
+}
+
+/// Those that are there.
+fn found<const COUNT: usize>(candidates: [(Cause, bool); COUNT]) -> Vec<Cause> {
+    let candidates = candidates.into_iter().filter(|(_, is_there)| *is_there);
+    candidates.map(|(cause, _)| cause).collect()
+}
+
+fn is_old_kernel() -> bool {
+    let Ok(name) = uname() else { return false };
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    number()
+        .zip(number())
+        .is_some_and(|version| version < OLDEST)
+}
+
+fn setting(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/sys/{name}")).ok()
+}
+
+fn is_initial_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn is_proc_masked() -> bool {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    MountTable::parse(&table).is_ok_and(|table| !table.has_whole_procfs())
+}
+
+fn is_traced() -> bool {
+    let status = fs::read("/proc/self/status").unwrap_or_default();
+    field(&status, "TracerPid:").is_some_and(|pid| pid != "0")
+}
+
+fn withholds_capabilities() -> bool {
+    const NOROOT: libc::c_int = 1;
+    // SAFETY: this prctl takes no argument and touches no memory of ours.
+    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS) };
+    bits > 0 && bits & NOROOT != 0
+}
+
+/// Has the running program's file the capability that is needed? getxattr(2): `struct vfs_cap_data` in
+/// `linux/capability.h`, of which the second word has the first 32 of those permitted.
+fn has_capability() -> bool {
+    let (path, name) = (c"/proc/self/exe".as_ptr(), c"security.capability".as_ptr());
+    let mut words = [0_u32; 6];
+    let (start, size) = (words.as_mut_ptr().cast(), size_of_val(&words));
+    // SAFETY: both names are NUL-terminated literals; the kernel writes at most `size` bytes from
+    // `start`, and `words` has that many.
+    let status = unsafe { libc::getxattr(path, name, start, size) };
+    let [_, permitted, ..] = words.map(u32::from_le);
+    status > 0 && u64::from(permitted) & mask(Capability::CAP_SYS_ADMIN) != 0
+}
