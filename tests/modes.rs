@@ -1,6 +1,8 @@
 //! Where privilege comes from: each way to install selfdock, in each kind of place, with each choice of
 //! `--privilege`. It works, by the set-user-id bit or in a user namespace, or it is refused in words.
 
+#![allow(clippy::disallowed_macros)] // what a failing test prints
+
 mod host;
 
 use std::fs;
