@@ -222,8 +222,9 @@ fn finish(mut command: Command, options: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The user namespace of a process that is started in the same way as selfdock was, but bare.
-fn is_outcome(run: &Output, expected: Outcome, outer: &str) {
+/// Fails unless that is what has come of it. `outer` is the map of the user namespace of the place.
+#[track_caller]
+fn assert_outcome(run: &Output, expected: Outcome, outer: &str) {
     match expected {
         Refused(message, hint) => {
             assert_eq!(run.status.code(), Some(CANNOT), "{}", text(run));
@@ -267,7 +268,7 @@ fn each_installation_works_in_each_place_or_is_refused_in_words() {
                 (&["--privilege", "userns"], place.userns),
             ] {
                 println!("{}, {name}, {mode:?}: {expected:?}", place.name); // where it fails
-                is_outcome(&(place.start)(&host, &program, mode), expected, &outer);
+                assert_outcome(&(place.start)(&host, &program, mode), expected, &outer);
             }
         }
     }
