@@ -3,8 +3,12 @@
 
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
+
+use crate::error::Error;
 use crate::sys::cause::Cause;
 use crate::sys::privilege::Unprivileged;
+use crate::sys::signal;
 
 /// One way of starting an instance.
 #[derive(Debug)]
@@ -28,26 +32,37 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Tries every way. Had this process privilege when it was started?
-    pub fn find(_: &Unprivileged, was_privileged: bool) -> Self {
-        let setuid = Finding::of("setuid", Cause::against_privilege);
-        let userns = Finding::of("userns", Cause::against_user_namespaces);
+    pub fn find(_: &Unprivileged, was_privileged: bool) -> Result<Self, Errno> {
+        signal::expect_children()?;
         // What a tracer keeps from us it may give to our children.
-        let is_preferred = was_privileged && setuid.refusal.is_none();
-        let chosen = match refusal(&[]) {
-            None if is_preferred => Some(setuid.mode),
-            None => Some(userns.mode),
-            Some(_) => None,
+        let setuid = match Cause::of_no_privilege() {
+            cause if !was_privileged => Some(Error::Unprivileged(cause).to_string()),
+            _ => refusal("setuid"),
         };
+        let setuid = Finding::new("setuid", setuid, Cause::against_privilege);
+        let userns = Finding::new("userns", refusal("userns"), Cause::against_user_namespaces);
+        let modes = [setuid, userns];
+        let chosen = modes.iter().find(|finding| finding.refusal.is_none());
+        let chosen = chosen.map(|finding| finding.mode);
+        Ok(Self { modes, chosen })
+    }
+
+    /// What keeps selfdock from starting anything keeps it from trying.
+    pub fn of_refusal(error: &Error) -> Self {
+        let finding = |mode| Finding::new(mode, Some(error.to_string()), Vec::new);
         Self {
-            modes: [setuid, userns],
-            chosen,
+            modes: [finding("setuid"), finding("userns")],
+            chosen: None,
         }
     }
 }
 
 impl Finding {
-    fn of(mode: &'static str, causes: impl FnOnce() -> Vec<Cause>) -> Self {
-        let refusal = refusal(&["--privilege", mode]);
+    fn new(
+        mode: &'static str,
+        refusal: Option<String>,
+        causes: impl FnOnce() -> Vec<Cause>,
+    ) -> Self {
         let causes = match &refusal {
             None => Vec::new(),
             Some(_) => {
@@ -66,12 +81,11 @@ impl Finding {
     }
 }
 
-/// What selfdock says if it cannot run itself, with these options.
-fn refusal(options: &[&str]) -> Option<String> {
+/// What selfdock says if it cannot run itself in this way.
+fn refusal(mode: &str) -> Option<String> {
     const PROGRAM: &str = "/proc/self/exe";
     let run = Command::new(PROGRAM)
-        .args(options)
-        .args(["run", PROGRAM, "--version"])
+        .args(["--privilege", mode, "run", PROGRAM, "--version"])
         .stdin(Stdio::null())
         .output();
     match run {

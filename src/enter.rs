@@ -156,23 +156,27 @@ impl Target {
     /// Gets privilege over what belongs to the instance: what there is, or else what the instance's own
     /// user namespace gives, of which the caller is the owner; then without what there was.
     pub fn join_users(&self, privilege: Privilege, procfs: &Procfs) -> Result<Shelved, Reason> {
-        let is_ours = match procfs.shares_users(&privilege, &self.process) {
+        let owner = match procfs.other_owner_of_pids(&privilege, &self.process) {
             // Root's: see `root`.
-            Err(Errno::EACCES) if privilege.is_root() => true,
+            Err(Errno::EACCES) if privilege.is_root() => None,
             Err(Errno::EACCES) => return Err(Reason::Untraceable),
-            is_ours => is_ours.map_err(failed("openat"))?,
+            Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
+            owner => owner.map_err(failed("openat"))?,
         };
-        match privilege {
-            Privilege::Shelved(shelved) if is_ours => Ok(shelved),
-            Privilege::None(_) if is_ours => Err(Reason::Unprivileged(Cause::of_no_privilege())),
-            privilege => match privilege.give_up()?.join_user_namespace(&self.process) {
+        match (owner, privilege) {
+            (None, Privilege::Shelved(shelved)) => Ok(shelved),
+            (None, Privilege::None(_)) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
+            (Some(owner), privilege) => match privilege.give_up()?.join_user_namespace(&owner) {
                 Ok(shelved) => Ok(shelved),
+                // Of another's making, or one in which the caller has another number.
+                Err(
+                    UserNamespaceError::Kernel {
+                        errno: Errno::EPERM,
+                        ..
+                    }
+                    | UserNamespaceError::Privilege(PrivilegeError::MixedUsers),
+                ) => Err(Reason::ForeignUsers),
                 Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
-                // Of another's making, or further out than one below ours.
-                Err(UserNamespaceError::Kernel {
-                    errno: Errno::EPERM,
-                    ..
-                }) => Err(Reason::ForeignUsers),
                 Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
             },
         }

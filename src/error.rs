@@ -67,6 +67,9 @@ pub enum Error {
     /// setrlimit(2), RLIMIT_NOFILE.
     #[error("cannot make room for descriptors: {}", .0.desc())]
     DescriptorLimit(Errno),
+    /// sigaction(2), for the processes of `doctor`.
+    #[error("cannot start a process: {}", .0.desc())]
+    Trial(#[from] Errno),
     /// What runs could not be found out.
     #[error("cannot list the instances: {0}")]
     Listing(#[from] ListingError),
@@ -126,8 +129,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let known = match self {
             Self::Request(error) => return error.hint(),
-            Self::Unprivileged(cause) => return Some(cause.remedy()),
-            Self::UserNamespace { .. } => return Some(namespace_hint()),
+            Self::Unprivileged(cause) => cause.remedy(),
+            Self::UserNamespace { error, .. } => return namespace_hint(error),
             Self::Privilege(PrivilegeError::Effective) => {
                 "give its file capabilities as permitted only: setcap ...+p"
             }
@@ -140,7 +143,7 @@ impl Error {
             | Self::Reach(Errno::ENOSYS)
             | Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
             Self::Own(OwnError::Program(Errno::EPERM)) => {
-                "capabilities of a user namespace do not reach its outer mounts: --privilege userns"
+                "capabilities of a user namespace do not reach its outer mounts: run it outside"
             }
             Self::Filter(FilterError::Kernel(Errno::EINVAL | Errno::ENOSYS))
             | Self::Supervise(SuperviseError::Filter(FilterError::Kernel(
@@ -192,9 +195,10 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
         Reason::Privilege(PrivilegeError::CannotEnter) => {
             "an outer container withholds it, or the file capabilities lack cap_sys_chroot"
         }
-        Reason::Unprivileged(_) => {
+        Reason::Unprivileged(Cause::NotInstalled) => {
             "it was started by a selfdock that is installed set-user-id root: use that one"
         }
+        Reason::Unprivileged(cause) => cause.remedy(),
         Reason::Unconfined => "it may be of another version of selfdock: start it anew",
         Reason::OtherUsers => "only its own user can enter it, and no other user, not even root",
         _ => return None,
@@ -205,12 +209,17 @@ fn in_the_way(cause: Cause) -> String {
     format!("{cause}: {}", cause.remedy())
 }
 
-/// The first thing that is known to be in the way, and what would mend it.
-fn namespace_hint() -> String {
-    match Cause::against_user_namespaces().first() {
-        Some(cause) => in_the_way(*cause),
-        None => "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a chroot".to_owned(),
-    }
+/// What is known to be in the way of a user namespace, and what would mend it.
+fn namespace_hint(error: &UserNamespaceError) -> Option<String> {
+    let UserNamespaceError::Kernel { call, errno } = error else {
+        return None;
+    };
+    let unknown = match errno {
+        Errno::ENOSPC => "user.max_user_namespaces is reached, or the 32 levels that are possible",
+        _ => "a filter, a security module or a chroot may be in the way",
+    };
+    let cause = Cause::of_no_namespace(call, *errno);
+    Some(cause.map_or(unknown.to_owned(), in_the_way))
 }
 
 fn place_hint(target: &CStr, error: &PlaceError) -> Option<String> {

@@ -50,6 +50,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use nix::errno::Errno;
+
 use caller::Caller;
 use cli::Parsed;
 use command::{Nesting, StartingPoint};
@@ -69,7 +71,7 @@ use sys::entry::Start;
 use sys::filter;
 use sys::leash::Leash;
 use sys::mount;
-use sys::privilege::{Privilege, Renounced, Shelved, Unprivileged};
+use sys::privilege::{Privilege, PrivilegeError, Renounced, Shelved, Unprivileged};
 use sys::process::{self, DescriptorLimit, Ending, InitSide, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
@@ -103,7 +105,7 @@ fn launch(start: &Start) -> Result<Ending, Error> {
         Order::Start(request) => run_new(Session::open(privilege?, start, &request.exec)?, request),
         Order::Enter(entry) => enter(Session::open(privilege?, start, &entry.exec)?, entry),
         Order::List(format) => list(privilege?, format),
-        Order::Diagnose(format) => diagnose(privilege?, format),
+        Order::Diagnose(format) => diagnose(privilege, format),
     }
 }
 
@@ -235,10 +237,14 @@ fn list(privilege: Privilege, format: Format) -> Result<Ending, Error> {
 }
 
 /// `doctor`: without privilege, and each way of starting something is tried as anybody would.
-fn diagnose(privilege: Privilege, format: Format) -> Result<Ending, Error> {
-    let is_privileged = matches!(privilege, Privilege::Shelved(_));
-    let unprivileged = privilege.give_up()?;
-    let diagnosis = Diagnosis::find(&unprivileged, is_privileged);
+fn diagnose(privilege: Result<Privilege, PrivilegeError>, format: Format) -> Result<Ending, Error> {
+    let diagnosis = match privilege {
+        Ok(privilege) => {
+            let is_privileged = matches!(privilege, Privilege::Shelved(_));
+            Diagnosis::find(&privilege.give_up()?, is_privileged)?
+        }
+        Err(error) => Diagnosis::of_refusal(&Error::from(error)),
+    };
     let printed = print(&report::diagnosis(&diagnosis, format));
     Ok(match diagnosis.chosen {
         Some(_) => printed,
@@ -259,15 +265,16 @@ fn for_new_instance(privilege: Privilege, mode: Mode, procfs: &Procfs) -> Result
             namespace(unprivileged, Some(Cause::of_no_privilege()))
         }
         (_, Privilege::Shelved(mut shelved)) => {
-            if mount::is_reached(&shelved.raise()?).map_err(Error::Reach)? {
-                Ok(shelved)
-            } else if mode == Mode::Auto {
-                namespace(
-                    Privilege::Shelved(shelved).give_up()?,
-                    Some(Cause::UserNamespace),
-                )
-            } else {
-                Err(Error::Unprivileged(Cause::UserNamespace))
+            let is_reached = mount::is_reached(&shelved.raise()?).map_err(Error::Reach)?;
+            if is_reached {
+                return Ok(shelved);
+            }
+            match Cause::of_no_reach() {
+                None => Err(Error::Reach(Errno::EPERM)),
+                cause if mode == Mode::Auto => {
+                    namespace(Privilege::Shelved(shelved).give_up()?, cause)
+                }
+                Some(cause) => Err(Error::Unprivileged(cause)),
             }
         }
     }

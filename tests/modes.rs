@@ -49,7 +49,7 @@ const FOREVER: Outcome = Refused(
 );
 const BARE: Outcome = Refused(
     "cannot get privilege: selfdock is not installed set-user-id root",
-    "as root: chown root:root ",
+    "./install.sh, in its sources",
 );
 const BOUNDED: Outcome = Refused(
     "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set",
@@ -297,12 +297,10 @@ fn doctor_says_that_all_works_where_it_does() {
     }
     let program = host.path("bare");
     let run = finish_doctor(host.as_caller(&program), &[]);
-    let words = format!(
-        "setuid: no: cannot get privilege: selfdock is not installed set-user-id root\n  \
+    let words = "setuid: no: cannot get privilege: selfdock is not installed set-user-id root\n  \
          selfdock is not installed set-user-id root\n    \
-         as root: chown root:root {program:?} && chmod 4755 {program:?}; or ./install.sh\n\
-         userns: works\nrun: works, by userns\n"
-    );
+         ./install.sh, in its sources, installs it as it must be\n\
+         userns: works\nrun: works, by userns\n";
     assert_eq!(out(&run), words);
 }
 
@@ -325,7 +323,7 @@ struct Trouble {
 
 const NONE: Option<&'static [&'static str]> = None;
 
-const TROUBLES: [Trouble; 13] = [
+const TROUBLES: [Trouble; 14] = [
     Trouble {
         setup: "",
         wrapper: &["setpriv", "--no-new-privs"],
@@ -351,6 +349,12 @@ const TROUBLES: [Trouble; 13] = [
     Trouble {
         setup: "",
         wrapper: &["strace", "-f", "-o", "/dev/null"],
+        program: "setuid",
+        causes: [Some(&["selfdock is being traced"]), NONE],
+    },
+    Trouble {
+        setup: "",
+        wrapper: &["strace", "-o", "/dev/null"],
         program: "setuid",
         causes: [Some(&["selfdock is being traced"]), NONE],
     },
@@ -810,5 +814,52 @@ fn where_no_user_namespace_may_be_made_the_setting_is_named() {
         told(&words, "userns"),
         ["user.max_user_namespaces is 0"],
         "{words}"
+    );
+}
+
+#[test]
+fn doctor_does_not_depend_on_what_its_caller_does_with_children() {
+    let host = Host::new();
+    let mut command = host.as_caller("env");
+    command
+        .arg("--ignore-signal=CHLD")
+        .arg(host.program())
+        .arg("doctor");
+    assert!(out(&command.output().unwrap()).contains("userns: works\n"));
+}
+
+/// Started by a program that is set-group-id, say: nothing is started, and doctor says why.
+#[test]
+fn doctor_says_what_keeps_selfdock_from_starting_at_all() {
+    let host = Host::new();
+    let program = host.path("grouped");
+    copy(&host.program(), &program);
+    host::set_mode(&program, 0o2755);
+    let run = finish_doctor(host.as_caller(&program), &[]);
+    assert_eq!(run.status.code(), Some(CANNOT), "{}", text(&run));
+    let refusal = "no: cannot use privilege: the real, effective and saved group ids differ";
+    let words = format!("setuid: {refusal}\nuserns: {refusal}\nrun: no\n");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), words);
+    assert!(run.stderr.is_empty());
+}
+
+/// By a filter of root's, which takes no no_new_privs, open_tree(2) may be refused everywhere.
+#[test]
+fn a_refusal_that_has_nothing_to_do_with_user_namespaces_is_told_as_it_is() {
+    let host = Host::new();
+    let program = host.path("setuid");
+    host.install_as(Install::SetUserId, &program);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=open_tree"]);
+    command.args(["-e", "inject=open_tree:error=EPERM"]);
+    let id = host.uid().to_string();
+    command.args(["setpriv", "--clear-groups", "--reuid", &id, "--regid", &id]);
+    command
+        .arg(&program)
+        .args(["run", "/bin/true"])
+        .current_dir("/");
+    host::assert_refused(
+        &command.output().unwrap(),
+        "cannot use privilege: open_tree: Operation not permitted",
     );
 }

@@ -6,15 +6,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use caps::Capability;
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::sys::utsname::uname;
+use nix::unistd::getuid;
 use thiserror::Error;
 
 use super::capability::{bounding_set, mask};
 use super::user_namespaces::is_forbidden;
 use crate::mountinfo::MountTable;
-use crate::path::Quoted;
 use crate::procinfo::field;
 
 /// The running program's own file.
@@ -54,6 +55,10 @@ pub enum Cause {
     /// A debugger: its programs do not gain privileges.
     #[error("selfdock is being traced")]
     Traced,
+    /// None of these: a debugger outside of our pid namespace does not show, nor does the mount by which
+    /// an outer mount namespace has the file.
+    #[error("the set-user-id bit had no effect")]
+    Unknown,
     /// Root of this user namespace is not root of the file's.
     #[error("the set-user-id bit is not honoured in this user namespace")]
     UserNamespace,
@@ -67,6 +72,9 @@ pub enum Cause {
     /// The same on Ubuntu's, but for programs that AppArmor knows.
     #[error("kernel.apparmor_restrict_unprivileged_userns is not 0")]
     AppArmor,
+    /// Root's own number can only be mapped with it.
+    #[error("root has no CAP_SETFCAP in the capability bounding set")]
+    NoMap,
     /// A seccomp filter of an outer container, or of an outer instance.
     #[error("a seccomp filter forbids user namespaces")]
     Filter,
@@ -78,14 +86,29 @@ pub enum Cause {
 impl Cause {
     /// What keeps the start from having had privilege: the first cause, for there is one.
     pub fn of_no_privilege() -> Self {
-        // A debugger outside of our pid namespace does not show.
         let first = Self::against_privilege().into_iter().next();
-        first.unwrap_or(Self::Traced)
+        first.unwrap_or(Self::Unknown)
+    }
+
+    /// Why there is privilege, but not over the mounts that the caller sees.
+    pub fn of_no_reach() -> Option<Self> {
+        (!is_initial_user_namespace()).then_some(Self::UserNamespace)
+    }
+
+    /// What has kept a user namespace from being made, by the call that failed and its error.
+    pub fn of_no_namespace(call: &str, errno: Errno) -> Option<Self> {
+        let possible: &[Self] = match (call, errno) {
+            ("unshare", Errno::ENOSPC) => &[Self::NoUserNamespaces],
+            ("unshare", _) => &[Self::NotForUsers, Self::Filter, Self::Chroot],
+            _ => &[Self::AppArmor, Self::NoMap],
+        };
+        let mut there = Self::against_user_namespaces().into_iter();
+        there.find(|cause| possible.contains(cause))
     }
 
     /// What keeps the set-user-id bit, or file capabilities, from having their effect.
     pub fn against_privilege() -> Vec<Self> {
-        let is_bounded = bounding_set().is_ok_and(|set| set & mask(Capability::CAP_SYS_ADMIN) == 0);
+        let is_bounded = !is_bounded_to(Capability::CAP_SYS_ADMIN);
         let file = fs::metadata(PROGRAM);
         let has_bit = |file: &fs::Metadata| file.mode() & 0o4000 != 0;
         let is_alone = is_initial_user_namespace();
@@ -95,6 +118,7 @@ impl Cause {
         let is_others = is_alone && file.is_ok_and(|file| !is_roots(&file));
         let is_nosuid =
             statvfs(PROGRAM).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOSUID));
+        let is_root = getuid().is_root();
         let is_without_new_privileges = prctl::get_no_new_privs() == Ok(true);
         found([
             (Self::OldKernel, is_old_kernel()),
@@ -102,9 +126,9 @@ impl Cause {
             (Self::Bounded, is_bounded),
             (Self::SecureBits, withholds_capabilities()),
             (Self::UserNamespace, !is_alone),
-            (Self::NotInstalled, is_bare),
-            (Self::NotRoots, is_others),
-            (Self::NoSuid, is_nosuid),
+            (Self::NotInstalled, is_bare && !is_root),
+            (Self::NotRoots, is_others && !is_root),
+            (Self::NoSuid, is_nosuid && !is_root),
             (Self::Traced, is_traced()),
         ])
     }
@@ -128,6 +152,10 @@ impl Cause {
                 Self::AppArmor,
                 apparmor.is_some_and(|there| there.trim() != "0"),
             ),
+            (
+                Self::NoMap,
+                getuid().is_root() && !is_bounded_to(Capability::CAP_SETFCAP),
+            ),
             (Self::Filter, is_forbidden()),
             (Self::Chroot, Self::is_chroot()),
             (Self::MaskedProc, is_proc_masked()),
@@ -142,53 +170,49 @@ impl Cause {
     }
 
     /// What would mend it: a command, where there is one.
-    pub fn remedy(self) -> String {
-        let program = fs::read_link(PROGRAM).unwrap_or_else(|_| "selfdock".into());
-        let program = program.display().to_string();
-        let program = Quoted(program.as_bytes());
+    pub fn remedy(self) -> &'static str {
         match self {
-            Self::OldKernel => "start the machine with Linux 5.12 or later".to_owned(),
-            Self::Chroot => {
-                "enter the directory with pivot_root(2) instead: systemd-nspawn -D DIR".to_owned()
-            }
+            Self::OldKernel => "start the machine with Linux 5.12 or later",
+            Self::Chroot => "enter the directory with pivot_root(2) instead: systemd-nspawn -D DIR",
             Self::NoNewPrivs => {
                 "start it from outside of what has set that, as --no-nest does, or \
                  NoNewPrivileges= of systemd"
-                    .to_owned()
             }
-            Self::NotInstalled | Self::NotRoots => format!(
-                "as root: chown root:root {program} && chmod 4755 {program}; or ./install.sh"
-            ),
-            Self::NoSuid => format!(
-                "as root: mount -o remount,suid $(findmnt -no TARGET -T {program}); or install it elsewhere"
-            ),
+            Self::NotInstalled | Self::NotRoots => {
+                "./install.sh, in its sources, installs it as it must be"
+            }
+            Self::NoSuid => "PREFIX=DIR ./install.sh, where DIR is on a filesystem without nosuid",
             Self::Bounded => {
                 "an outer container, or an instance of root's, withholds it: docker run --cap-add \
                  SYS_ADMIN"
-                    .to_owned()
             }
-            Self::SecureBits => {
-                "an outer container withholds them: start it without SECBIT_NOROOT".to_owned()
-            }
+            Self::SecureBits => "an outer container withholds them: start it without SECBIT_NOROOT",
             Self::Traced => {
                 "only root can trace a set-user-id program: sudo strace -u $USER selfdock"
-                    .to_owned()
             }
-            Self::UserNamespace => "run selfdock outside of the user namespace".to_owned(),
-            Self::NoUserNamespaces => "as root: sysctl user.max_user_namespaces=15000".to_owned(),
-            Self::NotForUsers => "as root: sysctl kernel.unprivileged_userns_clone=1".to_owned(),
+            Self::Unknown => {
+                "a debugger outside may trace it, or it was started by another path than its own"
+            }
+            Self::UserNamespace => "run selfdock outside of the user namespace",
+            Self::NoUserNamespaces => "as root: sysctl user.max_user_namespaces=15000",
+            Self::NotForUsers => "as root: sysctl kernel.unprivileged_userns_clone=1",
             Self::AppArmor => {
-                "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0; or ./install.sh"
-                    .to_owned()
+                "./install.sh, in its sources; or as root: sysctl \
+                 kernel.apparmor_restrict_unprivileged_userns=0"
             }
+            Self::NoMap => "an outer container withholds it: docker run --cap-add SETFCAP",
             Self::Filter => {
                 "an outer container, or an outer instance, forbids them: docker run --security-opt \
                  seccomp=unconfined"
-                    .to_owned()
             }
-            Self::MaskedProc => "docker run --security-opt systempaths=unconfined".to_owned(),
+            Self::MaskedProc => "docker run --security-opt systempaths=unconfined",
         }
     }
+}
+
+/// Is it among those that an exec may give?
+fn is_bounded_to(capability: Capability) -> bool {
+    bounding_set().is_ok_and(|set| set & mask(capability) != 0)
 }
 
 /// Those that are there.

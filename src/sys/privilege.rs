@@ -198,8 +198,9 @@ impl Gain {
     /// What pid 1 of an instance, and so what enters it, may gain: by what its status says.
     ///
     /// By both, since with `--init` pid 1 is selfdock itself, which sets no_new_privs in any case.
-    /// Root's bounding set never has what nesting needs: what enters an instance of root's with
-    /// `--init` does without new privileges too, of which a tree that is all nosuid has none to give.
+    /// Root's bounding set never has what nesting needs, and that of a user namespace is empty: what
+    /// enters such an instance with `--init` does without new privileges too, of which a tree that is all
+    /// nosuid has none to give.
     pub fn of_status(has_no_new_privs: bool, bounding: u64) -> Self {
         if has_no_new_privs && bounding & WORK == 0 {
             Self::Nothing
@@ -285,9 +286,17 @@ impl Unprivileged {
         Ok(Self { permitted })
     }
 
-    /// Makes effective what a user namespace is to be made with.
-    pub(super) fn raise_to_map(&self) -> Result<(), PrivilegeError> {
-        set(self.permitted, self.permitted)
+    /// Runs `make` with what a user namespace is to be made with effective. If that fails, nothing is.
+    pub(super) fn raised_to_map(
+        &self,
+        make: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<Result<(), Errno>, PrivilegeError> {
+        set(self.permitted, self.permitted)?;
+        let made = make();
+        if made.is_err() {
+            set(self.permitted, 0)?;
+        }
+        Ok(made)
     }
 
     /// Shelves what this process has in a user namespace that it has just come to: over what belongs to
@@ -309,7 +318,11 @@ impl Unprivileged {
     /// Lets other processes of the caller's look at this one: or its own files in /proc would be root's.
     /// There is nothing that they could gain by it.
     pub(super) fn show_to_tracers(&self) -> Result<(), PrivilegeError> {
-        prctl::set_dumpable(true).map_err(failed("prctl"))
+        prctl::set_dumpable(true).map_err(failed("prctl"))?;
+        match prctl::get_dumpable() {
+            Ok(true) => Ok(()),
+            _ => Err(PrivilegeError::Ineffective("prctl(PR_SET_DUMPABLE)")),
+        }
     }
 
     /// Here nothing will be executed, nor gained.
@@ -472,7 +485,7 @@ pub(super) fn forgo_new_privileges() -> Result<(), PrivilegeError> {
 }
 
 /// Turns the dumpable flag off: prctl(2), PR_SET_DUMPABLE.
-fn hide_from_tracers() -> Result<(), PrivilegeError> {
+pub(super) fn hide_from_tracers() -> Result<(), PrivilegeError> {
     prctl::set_dumpable(false).map_err(failed("prctl"))?;
     match prctl::get_dumpable() {
         Ok(false) => Ok(()),

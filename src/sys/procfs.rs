@@ -167,11 +167,18 @@ impl Procfs {
 
     /// What the root directory of a process is. `EACCES` if the caller may not trace it.
     pub fn root_of(&self, at_rest: &impl AtRest, process: &Process) -> Result<Stat, Errno> {
-        self.behind_link(at_rest, process, c"root")
+        Stat::of(self.open_link(at_rest, process, c"root", OFlag::O_PATH)?)
     }
 
-    /// Is a process in our own user namespace? `EACCES` if the caller may not trace it.
-    pub fn shares_users(&self, at_rest: &impl AtRest, process: &Process) -> Result<bool, Errno> {
+    /// The user namespace that the pid namespace of a process belongs to, if it is not our own.
+    ///
+    /// Not that of the process itself, which it may have chosen. `EACCES` if the caller may not trace the
+    /// process; `EPERM` if the owner is further out than ours.
+    pub fn other_owner_of_pids(
+        &self,
+        at_rest: &impl AtRest,
+        process: &Process,
+    ) -> Result<Option<OwnedFd>, Errno> {
         let own = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         let own = openat(
             &own,
@@ -179,18 +186,25 @@ impl Procfs {
             OFlag::O_PATH | OFlag::O_CLOEXEC,
             Mode::empty(),
         )?;
-        let theirs = self.behind_link(at_rest, process, c"ns/user")?;
-        Ok(Stat::of(own)?.is_same_file(&theirs))
+        let pids = self.open_link(at_rest, process, c"ns/pid", OFlag::O_RDONLY)?;
+        let owner = owner_of_namespace(&pids)?;
+        let is_own = Stat::of(own)?.is_same_file(&Stat::of(&owner)?);
+        Ok((!is_own).then_some(owner))
     }
 
-    /// What a magic link of a process's leads to.
-    fn behind_link(&self, _: &impl AtRest, process: &Process, link: &CStr) -> Result<Stat, Errno> {
+    /// Opens what a magic link of a process's leads to.
+    fn open_link(
+        &self,
+        _: &impl AtRest,
+        process: &Process,
+        link: &CStr,
+        flags: OFlag,
+    ) -> Result<OwnedFd, Errno> {
         let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
         let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
         let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // `lookup` would refuse to follow it; the caller's right to it is asked.
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        Stat::of(openat(&dir, link, flags, Mode::empty())?)
+        openat(&dir, link, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.

@@ -5,14 +5,14 @@
 //! user_namespaces(7), mount_namespaces(7).
 
 use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getgid, getuid};
 use thiserror::Error;
 
-use super::privilege::{PrivilegeError, Shelved, Unprivileged};
-use super::process::Process;
+use super::privilege::{PrivilegeError, Shelved, Unprivileged, hide_from_tracers};
 use super::procfs::Procfs;
 
 /// Why there is no privilege over a user namespace.
@@ -46,8 +46,8 @@ impl Unprivileged {
     pub fn make_user_namespace(self, procfs: &Procfs) -> Result<Shelved, UserNamespaceError> {
         let (uid, gid) = (getuid(), getgid());
         self.show_to_tracers()?;
-        self.raise_to_map()?;
-        unshare(CloneFlags::CLONE_NEWUSER).map_err(failed("unshare"))?;
+        self.raised_to_map(|| unshare(CloneFlags::CLONE_NEWUSER))?
+            .map_err(failed("unshare"))?;
         let mut shelved = self.in_new_namespace()?;
         // Without the right to leave groups, nobody gains by being in fewer of them.
         let maps = [
@@ -61,12 +61,14 @@ impl Unprivileged {
         Ok(shelved.conceal()?)
     }
 
-    /// Moves this process to the user namespace of `process`.
+    /// Moves this process to a user namespace that runs already, as nobody in there may look at it: what
+    /// it has open is from outside.
     ///
-    /// Errors: `EPERM` if it is not of the caller's making, or the process may not be traced; `ESRCH` if
-    /// that has ended. Source: `userns_install()` in Linux `kernel/user_namespace.c`.
-    pub fn join_user_namespace(self, process: &Process) -> Result<Shelved, UserNamespaceError> {
-        setns(process, CloneFlags::CLONE_NEWUSER).map_err(failed("setns"))?;
+    /// Errors: `EPERM` if it is not of the caller's making.
+    /// Source: `userns_install()` in Linux `kernel/user_namespace.c`.
+    pub fn join_user_namespace(self, namespace: &OwnedFd) -> Result<Shelved, UserNamespaceError> {
+        hide_from_tracers()?;
+        setns(namespace, CloneFlags::CLONE_NEWUSER).map_err(failed("setns"))?;
         Ok(self.in_new_namespace()?.conceal()?)
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn default_sigchld() -> Result<SigAction, Errno> {
     set_sigchld(&default)
 }
 
+/// The same, for good.
+pub fn expect_children() -> Result<(), Errno> {
+    default_sigchld().map(drop)
+}
+
 /// Sets what becomes of SIGCHLD, and tells what it was: sigaction(2).
 pub(super) fn set_sigchld(action: &SigAction) -> Result<SigAction, Errno> {
     // SAFETY: exec has reset every handler, so `action` is "default" or "ignore", never a function.
