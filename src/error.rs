@@ -166,7 +166,7 @@ impl Error {
             Self::Instance(InstanceError::Filesystem {
                 kind: "proc",
                 errno: Errno::EPERM,
-            }) => return Some(Cause::MaskedProc.remedy()),
+            }) => return Some(in_the_way(Cause::MaskedProc)),
             Self::Plan(PlanError::Source {
                 errno: Errno::EINVAL,
                 ..
@@ -204,10 +204,14 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
     })
 }
 
+fn in_the_way(cause: Cause) -> String {
+    format!("{cause}: {}", cause.remedy())
+}
+
 /// The first thing that is known to be in the way, and what would mend it.
 fn namespace_hint() -> String {
     match Cause::against_user_namespaces().first() {
-        Some(cause) => format!("{cause}: {}", cause.remedy()),
+        Some(cause) => in_the_way(*cause),
         None => "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a chroot".to_owned(),
     }
 }
