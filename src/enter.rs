@@ -178,16 +178,19 @@ impl Target {
         privilege: Privilege,
         procfs: &Procfs,
     ) -> Result<(Self, Shelved), Reason> {
-        let is_ours = match procfs.shares_users(&privilege, &self.process) {
+        let users = match procfs.foreign_users_of(&privilege, &self.process) {
             // Root's: see `root`.
-            Err(Errno::EACCES) if privilege.is_root() => true,
+            Err(Errno::EACCES) if privilege.is_root() => None,
             Err(Errno::EACCES) => return Err(Reason::Untraceable),
-            is_ours => is_ours.map_err(failed("openat"))?,
+            Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
+            // Of a process that has ended, and has not been collected.
+            Err(Errno::ENOENT) => return Err(Reason::Ended),
+            users => users.map_err(failed("openat"))?,
         };
-        match privilege {
-            Privilege::Shelved(shelved) if is_ours => Ok((self, shelved)),
-            Privilege::None(_) if is_ours => Err(Reason::Unprivileged(Cause::of_no_privilege())),
-            privilege => match privilege.give_up()?.join_user_namespace(&self.process) {
+        match (users, privilege) {
+            (None, Privilege::Shelved(shelved)) => Ok((self, shelved)),
+            (None, Privilege::None(_)) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
+            (Some(users), privilege) => match privilege.give_up()?.join_user_namespace(&users) {
                 Ok(shelved) => {
                     let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
                     Ok((target, shelved))

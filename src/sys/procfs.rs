@@ -170,27 +170,46 @@ impl Procfs {
         self.behind_link(at_rest, process, c"root")
     }
 
-    /// Is a process in our own user namespace? `EACCES` if the caller may not trace it.
-    pub fn shares_users(&self, at_rest: &impl AtRest, process: &Process) -> Result<bool, Errno> {
+    /// The user namespace that the mounts of a process belong to, unless it is our own.
+    ///
+    /// Not the one that it is in itself, which it may have made in there. `EACCES` if the caller may not
+    /// trace it, `EPERM` if the namespace is further out.
+    pub fn foreign_users_of(
+        &self,
+        at_rest: &impl AtRest,
+        process: &Process,
+    ) -> Result<Option<OwnedFd>, Errno> {
         let own = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        let own = openat(
-            &own,
-            c"user",
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let theirs = self.behind_link(at_rest, process, c"ns/user")?;
-        Ok(Stat::of(own)?.is_same_file(&theirs))
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let own = openat(&own, c"user", flags, Mode::empty())?;
+        let mounts = self.open_link(at_rest, process, c"ns/mnt", OFlag::O_RDONLY)?;
+        let owner = owner_of_namespace(&mounts)?;
+        let is_own = Stat::of(own)?.is_same_file(&Stat::of(&owner)?);
+        Ok((!is_own).then_some(owner))
     }
 
     /// What a magic link of a process's leads to.
-    fn behind_link(&self, _: &impl AtRest, process: &Process, link: &CStr) -> Result<Stat, Errno> {
+    fn behind_link(
+        &self,
+        at_rest: &impl AtRest,
+        process: &Process,
+        link: &CStr,
+    ) -> Result<Stat, Errno> {
+        Stat::of(self.open_link(at_rest, process, link, OFlag::O_PATH)?)
+    }
+
+    fn open_link(
+        &self,
+        _: &impl AtRest,
+        process: &Process,
+        link: &CStr,
+        flags: OFlag,
+    ) -> Result<OwnedFd, Errno> {
         let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
         let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
         let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // `lookup` would refuse to follow it; the caller's right to it is asked.
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        Stat::of(openat(&dir, link, flags, Mode::empty())?)
+        openat(&dir, link, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.
