@@ -24,7 +24,7 @@ use crate::procinfo::Status;
 use crate::sys::cause::Cause;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr};
-use crate::sys::privilege::{Gain, Privilege, PrivilegeError, Shelved};
+use crate::sys::privilege::{AtRest, Gain, Privilege, PrivilegeError, Shelved};
 use crate::sys::process::{self, NamespaceError, Process};
 use crate::sys::procfs::Procfs;
 use crate::sys::rootless::UserNamespaceError;
@@ -127,9 +127,19 @@ impl Target {
             Err(FindError::Several) => return Err(Reason::Several),
             Err(FindError::None) => return Err(explain_absence(procfs, word)),
         };
+        Self::choose(privilege, privilege.is_root(), procfs, pid1)
+    }
+
+    /// The first process that may be traced.
+    fn choose(
+        at_rest: &impl AtRest,
+        is_root: bool,
+        procfs: &Procfs,
+        pid1: u32,
+    ) -> Result<Self, Reason> {
         let mut reason = Reason::Ended;
         for pid in members(procfs, pid1)? {
-            match Self::hold(privilege, procfs, pid, pid1) {
+            match Self::hold(at_rest, is_root, procfs, (pid, pid1)) {
                 Err(Errno::ESRCH | Errno::ENOENT) => {}
                 Err(_) => reason = Reason::Untraceable,
                 Ok(target) => return Ok(target),
@@ -138,14 +148,19 @@ impl Target {
         Err(reason)
     }
 
-    fn hold(privilege: &Privilege, procfs: &Procfs, pid: u32, pid1: u32) -> Result<Self, Errno> {
+    fn hold(
+        at_rest: &impl AtRest,
+        is_root: bool,
+        procfs: &Procfs,
+        (pid, pid1): (u32, u32),
+    ) -> Result<Self, Errno> {
         let process = Process::open(Pid::from_raw(pid.cast_signed()))?;
         // By now the number may be that of a process outside.
-        match procfs.depth_below(privilege, &process) {
+        match procfs.depth_below(at_rest, &process) {
             Some(depth) if depth > 0 => {}
             _ => return Err(Errno::ESRCH),
         }
-        let root = (!privilege.is_root()).then(|| procfs.root_of(privilege, &process));
+        let root = (!is_root).then(|| procfs.root_of(at_rest, &process));
         Ok(Self {
             root: root.transpose()?,
             process,
@@ -155,19 +170,31 @@ impl Target {
 
     /// Gets privilege over what belongs to the instance: what there is, or else what the instance's own
     /// user namespace gives, of which the caller is the owner; then without what there was.
-    pub fn join_users(&self, privilege: Privilege, procfs: &Procfs) -> Result<Shelved, Reason> {
+    ///
+    /// The owner may trace all that is in it, and who has come there what anybody may: then it can be
+    /// another process by which the rest is entered.
+    pub fn join_users(
+        self,
+        privilege: Privilege,
+        procfs: &Procfs,
+    ) -> Result<(Self, Shelved), Reason> {
         let owner = match procfs.other_owner_of_pids(&privilege, &self.process) {
             // Root's: see `root`.
             Err(Errno::EACCES) if privilege.is_root() => None,
             Err(Errno::EACCES) => return Err(Reason::Untraceable),
             Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
+            // Of a process that has ended, and has not been collected.
+            Err(Errno::ENOENT) => return Err(Reason::Ended),
             owner => owner.map_err(failed("openat"))?,
         };
         match (owner, privilege) {
-            (None, Privilege::Shelved(shelved)) => Ok(shelved),
+            (None, Privilege::Shelved(shelved)) => Ok((self, shelved)),
             (None, Privilege::None(_)) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
             (Some(owner), privilege) => match privilege.give_up()?.join_user_namespace(&owner) {
-                Ok(shelved) => Ok(shelved),
+                Ok(shelved) => {
+                    let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
+                    Ok((target, shelved))
+                }
                 // Of another's making, or one in which the caller has another number.
                 Err(
                     UserNamespaceError::Kernel {

@@ -141,7 +141,10 @@ impl Error {
             // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
             Self::Procfs(Errno::ENOSYS)
             | Self::Reach(Errno::ENOSYS)
-            | Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
+            | Self::Own(OwnError::Program(Errno::ENOSYS))
+            | Self::Supervise(SuperviseError::Kernel(Errno::ENOSYS)) => {
+                "selfdock needs Linux 5.12 or later"
+            }
             Self::Own(OwnError::Program(Errno::EPERM)) => {
                 "capabilities of a user namespace do not reach its outer mounts: run it outside"
             }

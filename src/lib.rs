@@ -186,7 +186,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         Error::Enter(EnterError { instance, reason })
     };
     let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
-    let mut privilege = target.join_users(privilege, &procfs).map_err(failed)?;
+    let (target, mut privilege) = target.join_users(privilege, &procfs).map_err(failed)?;
     target.join_processes(&mut privilege).map_err(failed)?;
     let gain = target.gain(&procfs).map_err(failed)?;
     let own = OwnFiles::clone_if_reached(&mut privilege, &procfs, gain)?;
@@ -254,15 +254,20 @@ fn diagnose(privilege: Result<Privilege, PrivilegeError>, format: Format) -> Res
 
 /// What a new instance is made with: what there is, or else what a user namespace gives.
 fn for_new_instance(privilege: Privilege, mode: Mode, procfs: &Procfs) -> Result<Shelved, Error> {
-    let namespace = |unprivileged: Unprivileged, cause| {
-        let made = unprivileged.make_user_namespace(procfs);
-        made.map_err(|error| Error::UserNamespace { cause, error })
+    // Asked only where it matters, for it takes a hundred calls; and not from within a new one.
+    let namespace = |unprivileged: Unprivileged, cause: fn() -> Option<Cause>| {
+        unprivileged
+            .make_user_namespace(procfs)
+            .map_err(|error| Error::UserNamespace {
+                cause: error.is_of_unshare().then(cause).flatten(),
+                error,
+            })
     };
     match (mode, privilege) {
-        (Mode::UserNamespace, privilege) => namespace(privilege.give_up()?, None),
+        (Mode::UserNamespace, privilege) => namespace(privilege.give_up()?, || None),
         (Mode::SetUserId, Privilege::None(_)) => Err(Error::Unprivileged(Cause::of_no_privilege())),
         (Mode::Auto, Privilege::None(unprivileged)) => {
-            namespace(unprivileged, Some(Cause::of_no_privilege()))
+            namespace(unprivileged, || Some(Cause::of_no_privilege()))
         }
         (_, Privilege::Shelved(mut shelved)) => {
             let is_reached = mount::is_reached(&shelved.raise()?).map_err(Error::Reach)?;
@@ -271,8 +276,9 @@ fn for_new_instance(privilege: Privilege, mode: Mode, procfs: &Procfs) -> Result
             }
             match Cause::of_no_reach() {
                 None => Err(Error::Reach(Errno::EPERM)),
-                cause if mode == Mode::Auto => {
-                    namespace(Privilege::Shelved(shelved).give_up()?, cause)
+                Some(_) if mode == Mode::Auto => {
+                    let unprivileged = Privilege::Shelved(shelved).give_up()?;
+                    namespace(unprivileged, Cause::of_no_reach)
                 }
                 Some(cause) => Err(Error::Unprivileged(cause)),
             }
