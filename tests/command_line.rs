@@ -247,7 +247,10 @@ fn starting_without_any_word_is_refused() {
     let stderr = String::from_utf8_lossy(&run.stderr);
     assert!(
         stderr == "selfdock: started without arguments\n"
-            || stderr == format!("selfdock: no action given: run, build, enter, ps or doctor{SEE_HELP}\n"),
+            || stderr
+                == format!(
+                    "selfdock: no action given: run, build, enter, ps or doctor{SEE_HELP}\n"
+                ),
         "{}",
         text(&run)
     );
