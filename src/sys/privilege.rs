@@ -198,8 +198,9 @@ impl Gain {
     /// What pid 1 of an instance, and so what enters it, may gain: by what its status says.
     ///
     /// By both, since with `--init` pid 1 is selfdock itself, which sets no_new_privs in any case.
-    /// Root's bounding set never has what nesting needs: what enters an instance of root's with
-    /// `--init` does without new privileges too, of which a tree that is all nosuid has none to give.
+    /// Root's bounding set never has what nesting needs, nor has any in a user namespace: what enters
+    /// such an instance with `--init` does without new privileges too, of which a tree that is all
+    /// nosuid has none to give.
     pub fn of_status(has_no_new_privs: bool, bounding: u64) -> Self {
         if has_no_new_privs && bounding & WORK == 0 {
             Self::Nothing
