@@ -62,13 +62,15 @@ fn man_page() -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 fn complete(assets: &Path) -> Result<(), Box<dyn Error>> {
-    let actions = PossibleValuesParser::new(["run", "build", "enter", "ps"]);
+    let actions = PossibleValuesParser::new(["run", "build", "enter", "ps", "doctor"]);
+    let modes = PossibleValuesParser::new(["auto", "setuid", "userns"]);
     let paths = ["rootfs", "directory", "map", "vol"];
     let command = options::command()
         .no_binary_name(false)
         .mut_arg(options::WORDS, |words| {
             words.hide(false).value_parser(actions)
-        });
+        })
+        .mut_arg("privilege", |mode| mode.value_parser(modes));
     let mut command = paths.iter().fold(command, |command, path| {
         command.mut_arg(path, |arg| arg.value_hint(ValueHint::AnyPath))
     });

@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
+
 use crate::filesystems::new_filesystem;
 use crate::instance::{InstanceError, Subject, put};
 use crate::mountinfo::MountTable;
@@ -31,8 +33,10 @@ pub fn cover_mounts(
         let Ok(path) = CString::new(entry.mountpoint.as_ref()) else {
             continue;
         };
-        let Ok(place) = new_root.look(shelved, &path) else {
-            continue;
+        let place = match new_root.look(shelved, &path) {
+            Ok(place) => place,
+            Err(errno) if is_out_of_reach(errno) => continue,
+            Err(errno) => return Err(InstanceError::Cover(errno)),
         };
         // The mount itself, or one that is stacked on it.
         if !table.is_at_or_below(place.stat.mount_id, entry.id) {
@@ -58,6 +62,24 @@ pub fn cover_mounts(
             .map_err(InstanceError::Cover)?;
     }
     Ok(())
+}
+
+/// Is it closed to the caller, has it been moved, or does the server that it is on not answer? Anything
+/// else is a lookup that did not happen, as for want of memory.
+fn is_out_of_reach(errno: Errno) -> bool {
+    use Errno::*;
+    let is_callers = [EACCES, ENOENT, ENOTDIR, ELOOP].contains(&errno);
+    is_callers
+        || [
+            EIO,
+            ENODEV,
+            ENOTCONN,
+            ESTALE,
+            EHOSTDOWN,
+            EHOSTUNREACH,
+            ETIMEDOUT,
+        ]
+        .contains(&errno)
 }
 
 /// An empty directory and an empty file, to be cloned as often as needed.

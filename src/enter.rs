@@ -24,7 +24,7 @@ use crate::procinfo::Status;
 use crate::sys::cause::Cause;
 use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr};
-use crate::sys::privilege::{Gain, Privilege, PrivilegeError, Shelved};
+use crate::sys::privilege::{AtRest, Gain, Privilege, PrivilegeError, Shelved};
 use crate::sys::process::{self, NamespaceError, Process};
 use crate::sys::procfs::Procfs;
 use crate::sys::rootless::UserNamespaceError;
@@ -127,9 +127,19 @@ impl Target {
             Err(FindError::Several) => return Err(Reason::Several),
             Err(FindError::None) => return Err(explain_absence(procfs, word)),
         };
+        Self::choose(privilege, privilege.is_root(), procfs, pid1)
+    }
+
+    /// The first process that may be traced.
+    fn choose(
+        at_rest: &impl AtRest,
+        is_root: bool,
+        procfs: &Procfs,
+        pid1: u32,
+    ) -> Result<Self, Reason> {
         let mut reason = Reason::Ended;
         for pid in members(procfs, pid1)? {
-            match Self::hold(privilege, procfs, pid, pid1) {
+            match Self::hold(at_rest, is_root, procfs, (pid, pid1)) {
                 Err(Errno::ESRCH | Errno::ENOENT) => {}
                 Err(_) => reason = Reason::Untraceable,
                 Ok(target) => return Ok(target),
@@ -138,14 +148,19 @@ impl Target {
         Err(reason)
     }
 
-    fn hold(privilege: &Privilege, procfs: &Procfs, pid: u32, pid1: u32) -> Result<Self, Errno> {
+    fn hold(
+        at_rest: &impl AtRest,
+        is_root: bool,
+        procfs: &Procfs,
+        (pid, pid1): (u32, u32),
+    ) -> Result<Self, Errno> {
         let process = Process::open(Pid::from_raw(pid.cast_signed()))?;
         // By now the number may be that of a process outside.
-        match procfs.depth_below(privilege, &process) {
+        match procfs.depth_below(at_rest, &process) {
             Some(depth) if depth > 0 => {}
             _ => return Err(Errno::ESRCH),
         }
-        let root = (!privilege.is_root()).then(|| procfs.root_of(privilege, &process));
+        let root = (!is_root).then(|| procfs.root_of(at_rest, &process));
         Ok(Self {
             root: root.transpose()?,
             process,
@@ -155,7 +170,14 @@ impl Target {
 
     /// Gets privilege over what belongs to the instance: what there is, or else what the instance's own
     /// user namespace gives, of which the caller is the owner; then without what there was.
-    pub fn join_users(&self, privilege: Privilege, procfs: &Procfs) -> Result<Shelved, Reason> {
+    ///
+    /// The owner may trace all that is in it, and who has moved there what anybody may: then it can be
+    /// another process by which the rest is entered.
+    pub fn join_users(
+        self,
+        privilege: Privilege,
+        procfs: &Procfs,
+    ) -> Result<(Self, Shelved), Reason> {
         let is_ours = match procfs.shares_users(&privilege, &self.process) {
             // Root's: see `root`.
             Err(Errno::EACCES) if privilege.is_root() => true,
@@ -163,10 +185,17 @@ impl Target {
             is_ours => is_ours.map_err(failed("openat"))?,
         };
         match privilege {
-            Privilege::Shelved(shelved) if is_ours => Ok(shelved),
+            Privilege::Shelved(shelved) if is_ours => Ok((self, shelved)),
             Privilege::None(_) if is_ours => Err(Reason::Unprivileged(Cause::of_no_privilege())),
             privilege => match privilege.give_up()?.join_user_namespace(&self.process) {
-                Ok(shelved) => Ok(shelved),
+                Ok(shelved) => {
+                    let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
+                    Ok((target, shelved))
+                }
+                // One that gives the caller another number, as selfdock never does.
+                Err(UserNamespaceError::Privilege(PrivilegeError::MixedUsers)) => {
+                    Err(Reason::ForeignUsers)
+                }
                 Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
                 // Of another's making, or further out than one below ours.
                 Err(UserNamespaceError::Kernel {

@@ -138,7 +138,10 @@ impl Error {
             // openat2 is of Linux 5.6, the mount id of statx of 5.8, mount_setattr of 5.12.
             Self::Procfs(Errno::ENOSYS)
             | Self::Reach(Errno::ENOSYS)
-            | Self::Own(OwnError::Program(Errno::ENOSYS)) => "selfdock needs Linux 5.12 or later",
+            | Self::Own(OwnError::Program(Errno::ENOSYS))
+            | Self::Supervise(SuperviseError::Kernel(Errno::ENOSYS)) => {
+                "selfdock needs Linux 5.12 or later"
+            }
             Self::Own(OwnError::Program(Errno::EPERM)) => {
                 "capabilities of a user namespace do not reach its outer mounts: --privilege userns"
             }
@@ -163,7 +166,7 @@ impl Error {
             Self::Instance(InstanceError::Filesystem {
                 kind: "proc",
                 errno: Errno::EPERM,
-            }) => return Some(Cause::MaskedProc.remedy()),
+            }) => return Some(in_the_way(Cause::MaskedProc)),
             Self::Plan(PlanError::Source {
                 errno: Errno::EINVAL,
                 ..
@@ -201,10 +204,14 @@ fn enter_hint(reason: &Reason) -> Option<&'static str> {
     })
 }
 
+fn in_the_way(cause: Cause) -> String {
+    format!("{cause}: {}", cause.remedy())
+}
+
 /// The first thing that is known to be in the way, and what would mend it.
 fn namespace_hint() -> String {
     match Cause::against_user_namespaces().first() {
-        Some(cause) => format!("{cause}: {}", cause.remedy()),
+        Some(cause) => in_the_way(*cause),
         None => "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a chroot".to_owned(),
     }
 }

@@ -184,7 +184,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
         Error::Enter(EnterError { instance, reason })
     };
     let target = Target::find(&privilege, &procfs, &entry.instance).map_err(failed)?;
-    let mut privilege = target.join_users(privilege, &procfs).map_err(failed)?;
+    let (target, mut privilege) = target.join_users(privilege, &procfs).map_err(failed)?;
     target.join_processes(&mut privilege).map_err(failed)?;
     let gain = target.gain(&procfs).map_err(failed)?;
     let own = OwnFiles::clone_if_reached(&mut privilege, &procfs, gain)?;
@@ -248,24 +248,27 @@ fn diagnose(privilege: Privilege, format: Format) -> Result<Ending, Error> {
 
 /// What a new instance is made with: what there is, or else what a user namespace gives.
 fn for_new_instance(privilege: Privilege, mode: Mode, procfs: &Procfs) -> Result<Shelved, Error> {
-    let namespace = |unprivileged: Unprivileged, cause| {
+    // What is in the way of privilege is asked where it matters: it takes a hundred calls.
+    let namespace = |unprivileged: Unprivileged, cause: fn() -> Option<Cause>| {
         let made = unprivileged.make_user_namespace(procfs);
-        made.map_err(|error| Error::UserNamespace { cause, error })
+        made.map_err(|error| {
+            // From within a new one, what is in the way would be that.
+            let cause = if error.is_of_unshare() { cause() } else { None };
+            Error::UserNamespace { cause, error }
+        })
     };
     match (mode, privilege) {
-        (Mode::UserNamespace, privilege) => namespace(privilege.give_up()?, None),
+        (Mode::UserNamespace, privilege) => namespace(privilege.give_up()?, || None),
         (Mode::SetUserId, Privilege::None(_)) => Err(Error::Unprivileged(Cause::of_no_privilege())),
         (Mode::Auto, Privilege::None(unprivileged)) => {
-            namespace(unprivileged, Some(Cause::of_no_privilege()))
+            namespace(unprivileged, || Some(Cause::of_no_privilege()))
         }
         (_, Privilege::Shelved(mut shelved)) => {
             if mount::is_reached(&shelved.raise()?).map_err(Error::Reach)? {
                 Ok(shelved)
             } else if mode == Mode::Auto {
-                namespace(
-                    Privilege::Shelved(shelved).give_up()?,
-                    Some(Cause::UserNamespace),
-                )
+                let unprivileged = Privilege::Shelved(shelved).give_up()?;
+                namespace(unprivileged, || Some(Cause::UserNamespace))
             } else {
                 Err(Error::Unprivileged(Cause::UserNamespace))
             }

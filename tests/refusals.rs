@@ -95,6 +95,45 @@ fn start(host: &Host, tool: &Path, words: &[String]) -> Command {
 /// The end of every command line here: what says that the command ran.
 const SAY: [&str; 3] = ["run", "/bin/echo", "ran"];
 
+/// The user namespace that an instance is in: `cat` of its map.
+const SHOW_MAP: [&str; 3] = ["run", "/bin/cat", "/proc/self/uid_map"];
+
+/// The map of a user namespace in which one user has this number, and that one outside.
+fn map(inside: u32, outside: u32) -> String {
+    format!("{inside:>10} {outside:>10} {:>10}\n", 1)
+}
+
+/// The map of an instance that was made with privilege, or with what is installed here.
+fn map_of_installed(host: &Host) -> String {
+    let of_machine = format!("{:>10} {:>10} {:>10}\n", 0, 0, u32::MAX);
+    let own = map(host.uid(), host.uid());
+    Install::wanted().choose(of_machine.clone(), of_machine, own)
+}
+
+/// Fails unless selfdock, of whose words `start` makes a run, has no privilege: then it says so if
+/// it must have it, and else the instance is in a user namespace that knows the caller alone.
+#[track_caller]
+fn assert_unprivileged(host: &Host, message: &str, start: impl Fn(&[&str]) -> Output) {
+    let must = ["--privilege", "setuid"];
+    assert_refused(&start(&[&must[..], &SAY].concat()), message);
+    for options in [&[][..], &["--privilege", "userns"]] {
+        let run = start(&[options, &SHOW_MAP].concat());
+        assert_eq!(out(&run), map(host.uid(), host.uid()), "{options:?}");
+    }
+}
+
+/// What selfdock says that is installed as it must not be, or not at all, with its hint.
+fn not_installed(why: &str, program: &Path) -> String {
+    let program = program.display();
+    format!(
+        "cannot get privilege: {why}\n\
+         hint: as root: chown root:root \"{program}\" && chmod 4755 \"{program}\"; or ./install.sh"
+    )
+}
+
+const NOT_INSTALLED: &str = "selfdock is not installed set-user-id root";
+const NOT_ROOTS: &str = "selfdock is installed set-user-id, but does not belong to root";
+
 /// A program put at `name` as installed, but with this mode and this owner and group.
 fn misinstalled(host: &Host, name: &str, mode: u32, owner: u32, group: u32) -> PathBuf {
     let path = host.path(name);
@@ -106,41 +145,42 @@ fn misinstalled(host: &Host, name: &str, mode: u32, owner: u32, group: u32) -> P
 
 /// Installed as it must not be, it is an ordinary program, and must not half work as one.
 #[test]
-fn a_program_that_is_not_set_user_id_root_is_refused() {
+fn a_program_that_is_not_set_user_id_root_has_no_privilege_and_says_why() {
     let host = Host::new();
     let me = host.uid();
-    let message = "cannot get privilege: selfdock is not installed set-user-id root\n\
-                   hint: install.sh installs it as it must be";
-    for (name, mode, owner, group) in [
-        ("plain", 0o755, 0, 0),
-        ("plain-of-the-callers", 0o755, me, me),
-        ("setuid-of-the-callers", 0o4755, me, me),
-        ("setuid-of-another", 0o4755, 1, 1),
-        ("setgid", 0o2755, 0, 0),
+    for (name, mode, owner, why) in [
+        ("plain", 0o755, 0, NOT_INSTALLED),
+        ("plain-of-the-callers", 0o755, me, NOT_INSTALLED),
+        ("setuid-of-the-callers", 0o4755, me, NOT_ROOTS),
+        // It runs as somebody else until it drops that.
+        ("setuid-of-another", 0o4755, 1, NOT_ROOTS),
     ] {
-        let program = misinstalled(&host, name, mode, owner, group);
-        let run = host.as_caller(&program).args(SAY).output().unwrap();
-        let is_other_user = mode & 0o4000 != 0 && owner != me;
-        if is_other_user {
-            // Then it runs as somebody else until it drops that, and still has no privilege.
-            assert_eq!(run.status.code(), Some(CANNOT), "{name}: {}", text(&run));
-            assert!(!text(&run).contains("ran"), "{name}: {}", text(&run));
-        }
-        assert_refused(&run, message);
+        let program = misinstalled(&host, name, mode, owner, owner);
+        let start = |words: &[&str]| host.as_caller(&program).args(words).output().unwrap();
+        assert_unprivileged(&host, &not_installed(why, &program), start);
     }
 }
 
 /// A set-group-id program has a group that its caller has not; what was opened with it would be a
 /// gain.
 #[test]
-fn a_program_that_is_set_group_id_as_well_is_refused() {
+fn a_program_that_is_set_group_id_is_refused_with_privilege_and_without() {
     let host = Host::new();
-    let program = misinstalled(&host, "both", 0o6755, 0, 0);
-    let run = host.as_caller(&program).args(SAY).output().unwrap();
-    assert_refused(
-        &run,
-        "cannot use privilege: the real, effective and saved group ids differ",
-    );
+    for (name, mode) in [("setgid", 0o2755), ("both", 0o6755)] {
+        let program = misinstalled(&host, name, mode, 0, 0);
+        for options in [
+            &[][..],
+            &["--privilege", "setuid"],
+            &["--privilege", "userns"],
+        ] {
+            let mut command = host.as_caller(&program);
+            let run = command.args(options).args(SAY).output().unwrap();
+            assert_refused(
+                &run,
+                "cannot use privilege: the real, effective and saved group ids differ",
+            );
+        }
+    }
 }
 
 /// File capabilities are the other way to install it. Effective ones would be there when libc starts.
@@ -148,14 +188,22 @@ fn a_program_that_is_set_group_id_as_well_is_refused() {
 fn file_capabilities_that_are_effective_from_the_start_are_refused() {
     let host = Host::new();
     let program = misinstalled(&host, "capable", 0o755, 0, 0);
-    let run_with = |capabilities: &str| {
+    let give = |capabilities: &str| {
         let setcap = Command::new("setcap")
             .arg(capabilities)
             .arg(&program)
             .output()
             .expect("setcap is needed: libcap2-bin");
         assert!(setcap.status.success(), "{}", text(&setcap));
-        host.as_caller(&program).args(SAY).output().unwrap()
+    };
+    let start = |program: &Path, words: &[&str]| host.as_caller(program).args(words).output();
+    let run_with = |capabilities: &str| {
+        give(capabilities);
+        start(
+            &program,
+            &["--privilege", "setuid", "run", "/bin/echo", "ran"],
+        )
+        .unwrap()
     };
     assert_eq!(out(&run_with(host::CAPABILITIES)), "ran\n");
     // The other two make it safer, and are not needed for a start.
@@ -164,199 +212,177 @@ fn file_capabilities_that_are_effective_from_the_start_are_refused() {
         "cap_sys_admin,cap_sys_chroot,cap_setpcap+ep",
         "cap_sys_admin+ep",
     ] {
-        assert_refused(
-            &run_with(capabilities),
-            "cannot use privilege: capabilities were effective from the start\n\
-             hint: give its file capabilities as permitted only: setcap ...+p",
-        );
+        let message = "cannot use privilege: capabilities were effective from the start\n\
+                       hint: give its file capabilities as permitted only: setcap ...+p";
+        assert_refused(&run_with(capabilities), message);
+        // Nor does it take a user namespace instead: whatever came before `main` had them.
+        assert_refused(&start(&program, &SAY).unwrap(), message);
     }
-    let not_installed = "cannot get privilege: selfdock is not installed set-user-id root\n\
-                         hint: install.sh installs it as it must be";
-    assert_refused(&run_with("cap_sys_chroot+p"), not_installed);
+    give("cap_sys_chroot+p");
+    assert_unprivileged(&host, &not_installed(NOT_INSTALLED, &program), |words| {
+        start(&program, words).unwrap()
+    });
     // They do not survive a copy.
     out(&run_with(host::CAPABILITIES));
     let path = host.path("copy");
     copy(&program, &path);
-    let run = host.as_caller(&path).args(SAY).output().unwrap();
-    assert_refused(&run, not_installed);
+    assert_unprivileged(&host, &not_installed(NOT_INSTALLED, &path), |words| {
+        start(&path, words).unwrap()
+    });
 }
 
 /// `setpriv --no-new-privs`: sandboxes set it for all that they start.
 #[test]
-fn a_caller_under_no_new_privs_is_refused() {
+fn a_caller_under_no_new_privs_has_no_privilege() {
     let host = Host::new();
-    let mut command = host.as_caller("setpriv");
-    command
-        .args(["--no-new-privs", "--"])
-        .arg(host.program())
-        .args(SAY);
-    assert_refused(
-        &command.output().unwrap(),
-        "cannot get privilege: no_new_privs is set\n\
-         hint: what runs selfdock forbids new privileges to its children, as --no-nest does",
-    );
+    let message = "cannot get privilege: no_new_privs is set\n\
+                   hint: start it from outside of what has set that, as --no-nest does, or \
+                   NoNewPrivileges= of systemd";
+    assert_unprivileged(&host, message, |words| {
+        let mut command = host.as_caller("setpriv");
+        command.args(["--no-new-privs", "--"]).arg(host.program());
+        command.args(words).output().unwrap()
+    });
 }
 
 /// The kernel ignores the set-user-id bit on a nosuid filesystem.
 #[test]
-fn a_program_on_a_nosuid_filesystem_is_refused() {
+fn a_program_on_a_nosuid_filesystem_has_no_privilege() {
     let host = Host::new();
     host.root_dir("other", 0o755);
-    for (options, is_refused) in [("nosuid", true), ("suid", false)] {
+    let program = host.path("other/selfdock");
+    let start_on = |options: &str, words: &[&str]| {
         let setup = format!(
             "mount -t tmpfs -o mode=755,{options} t $DIR/other
              cp $DIR/bin/selfdock $DIR/other/ && chmod 4755 $DIR/other/selfdock"
         );
-        let mut command = host.on_host(&setup, host.path("other/selfdock"));
-        let run = command.args(SAY).output().unwrap();
-        if is_refused {
-            assert_refused(
-                &run,
-                "cannot get privilege: selfdock is on a nosuid filesystem\n\
-                 hint: install it on a filesystem that is not mounted nosuid",
-            );
-        } else {
-            assert_eq!(out(&run), "ran\n");
-        }
-    }
+        let mut command = host.on_host(&setup, &program);
+        command.args(words).output().unwrap()
+    };
+    let message = format!(
+        "cannot get privilege: selfdock is on a nosuid filesystem\n\
+         hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"{}\"); \
+         or install it elsewhere",
+        program.display()
+    );
+    assert_unprivileged(&host, &message, |words| start_on("nosuid", words));
+    let must = [&["--privilege", "setuid"][..], &SAY].concat();
+    assert_eq!(out(&start_on("suid", &must)), "ran\n");
 }
 
 /// Attack: trace the program from its first instruction. Then the kernel gives it no privilege.
 #[test]
-fn a_program_that_the_caller_traces_is_refused() {
+fn a_program_that_the_caller_traces_has_no_privilege() {
     let host = Host::new();
-    let trace = host.caller_dir("trace").join("log");
-    let mut command = host.as_caller("strace");
-    command
-        .args(["-f", "-o"])
-        .arg(&trace)
-        .arg(host.program())
-        .args(SAY);
-    let run = command.output().expect("strace is needed");
-    assert_refused(
-        &run,
-        "cannot get privilege: selfdock is being traced\n\
-         hint: only root can trace a set-user-id program",
-    );
-    assert!(
-        fs::read_to_string(trace)
-            .unwrap()
-            .contains("exited with 124"),
-        "not traced at all"
-    );
+    let log = host.caller_dir("trace").join("log");
+    let traced = "cannot get privilege: selfdock is being traced\n\
+                  hint: only root can trace a set-user-id program: sudo strace -u $USER selfdock";
+    let not_installed = not_installed(NOT_INSTALLED, &host.program());
+    let message = Install::wanted().choose(traced, traced, &not_installed);
+    assert_unprivileged(&host, message, |words| {
+        let mut command = host.as_caller("strace");
+        command.args(["-f", "-o"]).arg(&log).arg(host.program());
+        let run = command.args(words).output().expect("strace is needed");
+        let ended = format!("exited with {}", run.status.code().unwrap());
+        let is_traced = fs::read_to_string(&log).unwrap().contains(&ended);
+        assert!(is_traced, "not traced at all");
+        run
+    });
 }
 
-/// Attack: in a user namespace of the caller's, ids and capabilities lie.
+/// Attack: in a user namespace of the caller's, ids and capabilities lie. What they say is taken for
+/// what it is there: over that namespace, and over none outside.
 #[test]
-fn a_caller_in_a_user_namespace_of_their_own_is_refused() {
+fn in_a_user_namespace_of_the_callers_privilege_reaches_what_belongs_to_that() {
     let host = Host::new();
-    let control = host
-        .as_caller("unshare")
-        .args(["-Ur", "id", "-u"])
-        .output()
-        .unwrap();
-    assert_eq!(
-        out(&control),
-        "0\n",
-        "user namespaces are off: this host proves nothing"
-    );
-    let unshare = |options: &[&str]| {
+    let me = host.uid();
+    let mut control = host.as_caller("unshare");
+    let control = control.args(["-Ur", "id", "-u"]).output().unwrap();
+    assert_eq!(out(&control), "0\n", "user namespaces are off here");
+    let unshare = |options: &str, words: &[&str]| {
         let mut command = host.as_caller("unshare");
-        command
-            .args(options)
-            .arg("--")
-            .arg(host.program())
-            .args(SAY);
+        command.arg("--user").args(options.split_whitespace());
+        let command = command.arg("--").arg(host.program()).args(words);
         command.output().unwrap()
     };
+    let unhonoured = "cannot get privilege: the set-user-id bit is not honoured in this user \
+                      namespace\nhint: run selfdock outside of the user namespace";
+    let setuid = [&["--privilege", "setuid"][..], &SHOW_MAP].concat();
+    let userns = [&["--privilege", "userns"][..], &SHOW_MAP].concat();
+    // Its root has every capability, but none over the mounts.
+    for (options, inside) in [("--map-root-user", 0), ("--map-current-user", me)] {
+        assert_refused(&unshare(options, &setuid), unhonoured);
+        for words in [&SHOW_MAP[..], &userns] {
+            assert_eq!(out(&unshare(options, words)), map(inside, inside));
+        }
+    }
+    // The mounts belong to it: then it is as root's own start, on a machine that is the caller's.
     for options in [
-        &["--user", "--map-root-user"][..],
-        &["--user", "--map-root-user", "--mount"],
-        &[
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-        ],
-        &["--user", "--map-root-user", "--mount", "--keep-caps"],
-        &["--user", "--map-current-user", "--mount", "--keep-caps"],
+        "--map-root-user --mount",
+        "--map-root-user --mount --pid --fork --mount-proc",
+        "--map-root-user --mount --keep-caps",
     ] {
-        let run = unshare(options);
-        assert_eq!(
-            run.status.code(),
-            Some(CANNOT),
-            "{options:?}: {}",
-            text(&run)
-        );
-        assert!(
-            run.stderr.starts_with(b"selfdock: cannot "),
-            "{options:?}: {}",
-            text(&run)
-        );
-        assert!(run.stdout.is_empty(), "{options:?}: {}", text(&run));
+        for words in [&SHOW_MAP[..], &setuid] {
+            assert_eq!(out(&unshare(options, words)), map(0, me), "{options}");
+        }
+        assert_eq!(out(&unshare(options, &userns)), map(0, 0), "{options}");
     }
     // An id that is not mapped cannot even be set to itself: the entry point ends there, silently.
-    let run = unshare(&["--user"]);
-    assert_eq!(run.status.code(), Some(CANNOT), "{}", text(&run));
-    assert!(
-        run.stdout.is_empty() && run.stderr.is_empty(),
-        "{}",
-        text(&run)
-    );
-    assert_refused(
-        &unshare(&["--user", "--map-current-user"]),
-        "cannot get privilege: the set-user-id bit is not honoured in this user namespace\n\
-         hint: run selfdock outside of the user namespace",
-    );
+    let run = unshare("", &SAY);
+    assert_ended(&run, CANNOT);
+    assert!(run.stdout.is_empty() && run.stderr.is_empty());
+}
+
+/// Attack: capabilities that the caller's own namespace gives, where root is nobody.
+#[test]
+fn ambient_capabilities_of_a_namespace_of_the_callers_are_refused() {
+    let host = Host::new();
+    let effective = "cannot use privilege: capabilities were effective from the start\n\
+                     hint: give its file capabilities as permitted only: setcap ...+p";
+    // Those of the file displace the ambient ones; and then that file is nobody's, as all of root's.
+    let not_roots = "cannot use selfdock's own file: it is not a regular file owned by root";
+    let message = Install::wanted().choose(effective, not_roots, effective);
+    let namespace = ["--user", "--map-current-user", "--mount", "--keep-caps"];
+    for options in [&[][..], &["--privilege", "setuid"]] {
+        let mut command = host.as_caller("unshare");
+        command.args(namespace).arg("--").arg(host.program());
+        let run = command.args(options).args(SAY).output().unwrap();
+        assert_refused(&run, message);
+    }
 }
 
 /// As in a container that withholds the capability.
 #[test]
-fn a_bounding_set_without_the_capability_is_refused() {
+fn where_the_bounding_set_lacks_the_capability_there_is_no_privilege() {
     let host = Host::new();
     let id = host.uid().to_string();
-    let bounded = |set: &str| {
+    let bounded = |set: &str, words: &[&str]| {
         let mut command = Command::new("setpriv");
-        command.args([
-            "--reuid",
-            &id,
-            "--regid",
-            &id,
-            "--clear-groups",
-            "--bounding-set",
-            set,
-            "--",
-        ]);
-        command
-            .arg(host.program())
-            .args(SAY)
-            .current_dir("/")
-            .output()
-            .unwrap()
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+        command.args(["--bounding-set", set, "--"]);
+        command.arg(host.program()).args(words).current_dir("/");
+        command.output().unwrap()
     };
-    assert_refused(
-        &bounded("-sys_admin"),
-        "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
-         hint: an outer container, or an instance of root's, withholds it",
-    );
-    assert_eq!(
-        out(&bounded("-all,+sys_admin,+sys_chroot,+setpcap")),
-        "ran\n"
-    );
-    assert_eq!(out(&bounded("-all,+sys_admin")), "ran\n");
+    let message = "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
+                   hint: an outer container, or an instance of root's, withholds it: \
+                   docker run --cap-add SYS_ADMIN";
+    assert_unprivileged(&host, message, |words| bounded("-sys_admin", words));
+    for set in ["-all,+sys_admin,+sys_chroot,+setpcap", "-all,+sys_admin"] {
+        let run = bounded(set, &SHOW_MAP);
+        assert_eq!(out(&run), map_of_installed(&host), "{set}");
+    }
 }
 
-/// Attack: a selfdock with a hole was replaced, but instances that run still have the old file.
+/// Attack: a selfdock with a hole was replaced, but instances that run still have the old file. In
+/// those without privilege it has none either, and is any program.
 #[test]
-fn a_replaced_or_removed_program_is_refused_in_instances_that_still_run() {
+fn a_replaced_or_removed_program_has_no_privilege_in_instances_that_still_run() {
     let host = Host::new();
     host.busybox_rootfs("rootfs");
     // Starts an instance, changes the installed file, then has the instance start selfdock.
-    let change = |options: &[&str], path: &str, change: &dyn Fn(&Path)| {
+    let change = |options: &[&str], selfdock: &str, change: &dyn Fn(&Path)| {
         let mut command = host.selfdock();
-        let script = format!("echo ready; read line; exec {path} run /bin/echo ran");
+        let script = format!("echo ready; read line; exec {selfdock} run /bin/echo ran");
         command
             .args(options)
             .args(["run", "/bin/sh", "-c", &script]);
@@ -394,24 +420,30 @@ fn a_replaced_or_removed_program_is_refused_in_instances_that_still_run() {
         host.install(&new);
         fs::rename(new, path).unwrap();
     };
-    assert_refused(
-        &after_ready(change(&rootfs, "/dev/selfdock", &remove)),
-        replaced,
-    );
-    assert_refused(
-        &after_ready(change(&rootfs, "/dev/selfdock", &replace)),
-        replaced,
-    );
+    for how in [&remove as &dyn Fn(&Path), &replace] {
+        let run = after_ready(change(&rootfs, "/dev/selfdock", how));
+        match Install::is_rootless() {
+            true => assert_eq!(out(&run), "ran\n"),
+            false => assert_refused(&run, replaced),
+        }
+    }
 
     // Over its own path the mount goes with the file: what is there then is on a nosuid mount.
     let gone = after_ready(change(&[], program, &remove));
     assert_eq!(gone.status.code(), Some(127), "{}", text(&gone));
     assert!(gone.stdout.is_empty(), "{}", text(&gone));
-    assert_refused(
-        &after_ready(change(&[], program, &replace)),
+    let nosuid = format!(
         "cannot get privilege: selfdock is on a nosuid filesystem\n\
-         hint: install it on a filesystem that is not mounted nosuid",
+         hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"{program}\"); \
+         or install it elsewhere"
     );
+    let user_namespace = "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding \
+                          set\nhint: an outer container, or an instance of root's, withholds it: \
+                          docker run --cap-add SYS_ADMIN";
+    let message = Install::wanted().choose(nosuid.as_str(), &nosuid, user_namespace);
+    let must = format!("{program} --privilege setuid");
+    assert_refused(&after_ready(change(&[], &must, &replace)), message);
+    assert_eq!(out(&after_ready(change(&[], program, &replace))), "ran\n");
 }
 
 /// Until the child of the supervisor is called `name`.
@@ -467,21 +499,43 @@ fn a_caller_in_a_chroot_is_refused() {
     host.install(&rootfs.join("selfdock"));
     let mounts = "mount -t proc proc $DIR/rootfs/proc; mount --rbind /dev $DIR/rootfs/dev; ";
 
+    // For no user namespace it matters what the chroot is.
+    let user_namespace = |hint: &str| {
+        format!(
+            "cannot make a user namespace: unshare: Operation not permitted; and {NOT_INSTALLED}\n\
+             hint: {hint}"
+        )
+    };
+    let known = user_namespace(
+        "selfdock runs in a chroot: enter the directory with pivot_root(2) instead: \
+         systemd-nspawn -D DIR",
+    );
+    let unknown = user_namespace(
+        "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a \
+         chroot",
+    );
+    let install = Install::wanted();
+
     let plain = in_chroot(&host, mounts);
     let private = "cannot make the mount namespace private: Invalid argument\n\
                    hint: selfdock does not work in a chroot, nor on an initial ramfs";
-    assert_refused(&plain, private);
+    assert_refused(&plain, install.choose(private, private, &known));
 
     // A chroot that is a mount, as most hosts have theirs: shared.
     let setup = format!("mount --make-rshared /; mount --bind $DIR/rootfs $DIR/rootfs; {mounts}");
     let shared = "cannot enter the root filesystem: Invalid argument\n\
                   hint: selfdock does not work in a chroot, nor on an initial ramfs";
-    assert_refused(&in_chroot(&host, &setup), shared);
+    let run = in_chroot(&host, &setup);
+    assert_refused(&run, install.choose(shared, shared, &unknown));
 
     // On a private mount the kernel lets it be pivoted, and no call without CAP_SYS_CHROOT tells
     // it from a whole root. It leads out as little as the chroot did: one mount is the root.
     let setup = format!("mount --make-rprivate /; mount --bind $DIR/rootfs $DIR/rootfs; {mounts}");
     let run = in_chroot(&host, &setup);
+    if Install::is_rootless() {
+        assert_refused(&run, &unknown);
+        return;
+    }
     let roots = out(&run)
         .lines()
         .filter(|line| line.split(' ').nth(4) == Some("/"));
@@ -990,7 +1044,8 @@ fn assert_nothing_is_left(host: &Host, when: &str) {
 }
 
 /// Says `sound` if it runs as a command must: no capability, a bounding set of three, nothing
-/// gained by a set-user-id program, pid 1, and every mount but one nosuid. Else what is wrong.
+/// gained by a set-user-id program, pid 1, and every mount but one nosuid. Or `sound in a user
+/// namespace`: of that one user alone, an empty bounding set, every mount nosuid. Else what is wrong.
 const WITNESS: &str = r#"
 #define _GNU_SOURCE
 #include <linux/capability.h>
@@ -1010,8 +1065,13 @@ int main(int argc, char **argv) {
     if (syscall(SYS_capget, &header, data)) return 2;
     for (int half = 0; half < 2; half++)
         if (data[half].effective | data[half].permitted | data[half].inheritable) puts("capabilities");
+    unsigned inside, outside, length;
+    FILE *map = fopen("/proc/self/uid_map", "r");
+    if (!map || fscanf(map, "%u %u %u", &inside, &outside, &length) != 3) return 4;
+    int is_machines = !inside && !outside && length == ~0U;
+    if (!is_machines && (inside != real || outside != real || length != 1 || fscanf(map, "%u", &inside) == 1)) puts("map");
     for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++) {
-        int kept = number == CAP_SYS_ADMIN || number == CAP_SYS_CHROOT || number == CAP_SETPCAP;
+        int kept = !is_machines ? 0 : number == CAP_SYS_ADMIN || number == CAP_SYS_CHROOT || number == CAP_SETPCAP;
         if (prctl(PR_CAPBSET_READ, number, 0, 0, 0) != kept) printf("bounding set: %d\n", number);
     }
     FILE *table = fopen("/proc/self/mountinfo", "r");
@@ -1024,11 +1084,18 @@ int main(int argc, char **argv) {
         if (!strncmp(argv[1], "/", 1) && !strstr(line, "nosuid") && !strstr(line, argv[1])) printf("live: %s", line);
         if (strstr(line, " shared:") || strstr(line, " master:")) printf("not private: %s", line);
     }
-    if (live > 1 || mounts < 5) printf("mounts: %d, not nosuid: %d\n", mounts, live);
-    puts("sound");
+    if (live > is_machines || mounts < 5) printf("mounts: %d, not nosuid: %d\n", mounts, live);
+    puts(is_machines ? "sound" : "sound in a user namespace");
     return 0;
 }
 "#;
+
+const IN_USER_NAMESPACE: &str = "sound in a user namespace\n";
+
+/// What the witness says of an instance of the program that is installed.
+fn sound() -> &'static str {
+    Install::wanted().choose("sound\n", "sound\n", IN_USER_NAMESPACE)
+}
 
 /// Root's strace makes the Nth call of `call` in every process fail, or lie, until there is none.
 ///
@@ -1070,7 +1137,7 @@ fn interfere(
             .env_remove("RUST_BACKTRACE");
         let run = command.output().expect("strace is needed");
         if !fs::read_to_string(&log).unwrap().contains("INJECTED") {
-            assert_eq!(out(&run), "sound\n", "{call} {number}");
+            assert_eq!(out(&run), sound(), "{call} {number}");
             break;
         }
         judge(number, &run);
@@ -1084,7 +1151,7 @@ fn interfere(
 fn assert_refused_or_sound(call: &str, number: usize, run: &Output) {
     let said = text(run);
     if run.status.success() {
-        assert_eq!(out(run), "sound\n", "{call} {number}");
+        assert_eq!(out(run), sound(), "{call} {number}");
     } else {
         assert_given_up(call, number, run);
     }
@@ -1196,21 +1263,23 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     let host = host_for_interference();
     let refused =
         |call: &'static str| move |number: usize, run: &Output| assert_given_up(call, number, run);
-    // With file capabilities the user id is the caller's already, and nothing is left undone.
-    let of_user_id = |call: &'static str| {
-        move |number: usize, run: &Output| match Install::wanted() {
-            Install::SetUserId => assert_given_up(call, number, run),
-            _ => assert_eq!(out(run), "sound\n", "{call} {number}"),
-        }
+    let user_id_stays = |number: usize, run: &Output| match Install::wanted() {
+        Install::SetUserId => assert_given_up("setresuid", number, run),
+        // It is the caller's already, and nothing is left undone.
+        _ => assert_eq!(out(run), sound(), "setresuid {number}"),
     };
-    let judge = of_user_id("setresuid");
-    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, judge);
+    let interfered = interfere(&host, "setresuid", "retval=0", 1..4, user_id_stays);
     assert_eq!(interfered, 1);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 12, 19, 30].into_iter();
     let interfered = interfere(&host, "capset", "retval=0", numbers, refused("capset"));
     assert!(interfered > 5, "{interfered}");
-    // Without PR_SET_KEEPCAPS nothing is permitted; the others are seen by what they leave.
-    let interfered = interfere(&host, "prctl", "retval=0", 1..2, of_user_id("prctl"));
+    // Without PR_SET_KEEPCAPS the user id takes all that is permitted along: then there is no privilege.
+    // The others are seen by what they leave.
+    let nothing_is_kept = |number: usize, run: &Output| {
+        let expected = Install::wanted().choose(IN_USER_NAMESPACE, sound(), sound());
+        assert_eq!(out(run), expected, "prctl {number}");
+    };
+    let interfered = interfere(&host, "prctl", "retval=0", 1..2, nothing_is_kept);
     assert_eq!(interfered, 1);
     let numbers = (2..12).chain((12..110).step_by(9));
     let judge = |number, run: &Output| assert_refused_or_sound("prctl", number, run);

@@ -31,6 +31,19 @@ pub enum UserNamespaceError {
     Privilege(#[from] PrivilegeError),
 }
 
+impl UserNamespaceError {
+    /// Was there none at all?
+    pub fn is_of_unshare(&self) -> bool {
+        matches!(
+            self,
+            Self::Kernel {
+                call: "unshare",
+                ..
+            }
+        )
+    }
+}
+
 fn failed(call: &'static str) -> impl Fn(Errno) -> UserNamespaceError {
     move |errno| UserNamespaceError::Kernel { call, errno }
 }

@@ -127,9 +127,14 @@ impl Host {
 
     /// Puts a copy of selfdock at `path`, root's, and makes it as privileged as it must be.
     pub fn install(&self, path: &Path) {
+        self.install_as(Install::wanted(), path);
+    }
+
+    /// The same in this way, whatever is wanted.
+    pub fn install_as(&self, install: Install, path: &Path) {
         copy(&binary(), path);
-        set_mode(path, Install::wanted().mode());
-        if Install::wanted() == Install::FileCapabilities {
+        set_mode(path, install.mode());
+        if install == Install::FileCapabilities {
             let setcap = Command::new("setcap").arg(CAPABILITIES).arg(path).output();
             let setcap = setcap.expect("setcap is needed: libcap2-bin");
             assert!(setcap.status.success(), "{}", text(&setcap));

@@ -14,8 +14,22 @@ pub const NESTED: Way = ("run, run", "$SD run $SD run");
 pub const INIT_NESTED: Way = ("--init run, run", "$SD --init run $SD run");
 pub const NESTED_INIT: Way = ("run, --init run", "$SD run $SD --init run");
 
+pub const USERNS: Way = ("userns", "$SD --privilege userns run");
+pub const USERNS_NESTED: Way = (
+    "userns, userns",
+    "$SD --privilege userns run $SD --privilege userns run",
+);
+
 /// Every way inside.
-pub const WAYS: [Way; 5] = [RUN, INIT, NESTED, INIT_NESTED, NESTED_INIT];
+pub const WAYS: [Way; 7] = [
+    RUN,
+    INIT,
+    NESTED,
+    INIT_NESTED,
+    NESTED_INIT,
+    USERNS,
+    USERNS_NESTED,
+];
 
 /// bash with job control, and without what it does to lines that are typed.
 pub const BASH: &[&str] = &["bash", "--norc", "--noprofile", "--noediting", "-i"];
