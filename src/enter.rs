@@ -178,32 +178,35 @@ impl Target {
         privilege: Privilege,
         procfs: &Procfs,
     ) -> Result<(Self, Shelved), Reason> {
-        let is_ours = match procfs.shares_users(&privilege, &self.process) {
+        let users = match procfs.foreign_users(&privilege, &self.process) {
             // Root's: see `root`.
-            Err(Errno::EACCES) if privilege.is_root() => true,
+            Err(Errno::EACCES) if privilege.is_root() => None,
             Err(Errno::EACCES) => return Err(Reason::Untraceable),
-            is_ours => is_ours.map_err(failed("openat"))?,
+            Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
+            users => users.map_err(failed("openat"))?,
         };
-        match privilege {
-            Privilege::Shelved(shelved) if is_ours => Ok((self, shelved)),
-            Privilege::None(_) if is_ours => Err(Reason::Unprivileged(Cause::of_no_privilege())),
-            privilege => match privilege.give_up()?.join_user_namespace(&self.process) {
-                Ok(shelved) => {
-                    let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
-                    Ok((target, shelved))
-                }
-                // One that gives the caller another number, as selfdock never does.
-                Err(UserNamespaceError::Privilege(PrivilegeError::MixedUsers)) => {
-                    Err(Reason::ForeignUsers)
-                }
-                Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
-                // Of another's making, or further out than one below ours.
-                Err(UserNamespaceError::Kernel {
-                    errno: Errno::EPERM,
-                    ..
-                }) => Err(Reason::ForeignUsers),
-                Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
-            },
+        let Some(users) = users else {
+            return match privilege {
+                Privilege::Shelved(shelved) => Ok((self, shelved)),
+                Privilege::None(_) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
+            };
+        };
+        match privilege.give_up()?.join_user_namespace(&users) {
+            Ok(shelved) => {
+                let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
+                Ok((target, shelved))
+            }
+            // One that gives the caller another number, as selfdock never does.
+            Err(UserNamespaceError::Privilege(PrivilegeError::MixedUsers)) => {
+                Err(Reason::ForeignUsers)
+            }
+            Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
+            // Of another's making, or further out than one below ours.
+            Err(UserNamespaceError::Kernel {
+                errno: Errno::EPERM,
+                ..
+            }) => Err(Reason::ForeignUsers),
+            Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
         }
     }
 

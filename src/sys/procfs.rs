@@ -167,30 +167,40 @@ impl Procfs {
 
     /// What the root directory of a process is. `EACCES` if the caller may not trace it.
     pub fn root_of(&self, at_rest: &impl AtRest, process: &Process) -> Result<Stat, Errno> {
-        self.behind_link(at_rest, process, c"root")
+        Stat::of(self.follow(at_rest, process, c"root", OFlag::O_PATH)?)
     }
 
-    /// Is a process in our own user namespace? `EACCES` if the caller may not trace it.
-    pub fn shares_users(&self, at_rest: &impl AtRest, process: &Process) -> Result<bool, Errno> {
+    /// The user namespace that the pid namespace of a process belongs to, if that is another than our own.
+    /// Its processes may be in others by now.
+    ///
+    /// `EACCES` if the caller may not trace it, `EPERM` if the owner is further out.
+    pub fn foreign_users(
+        &self,
+        at_rest: &impl AtRest,
+        process: &Process,
+    ) -> Result<Option<OwnedFd>, Errno> {
         let own = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        let own = openat(
-            &own,
-            c"user",
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?;
-        let theirs = self.behind_link(at_rest, process, c"ns/user")?;
-        Ok(Stat::of(own)?.is_same_file(&theirs))
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let own = Stat::of(openat(&own, c"user", flags, Mode::empty())?)?;
+        let pids = self.follow(at_rest, process, c"ns/pid", OFlag::O_RDONLY)?;
+        let owner = owner_of_namespace(&pids)?;
+        let is_own = Stat::of(&owner)?.is_same_file(&own);
+        Ok((!is_own).then_some(owner))
     }
 
-    /// What a magic link of a process's leads to.
-    fn behind_link(&self, _: &impl AtRest, process: &Process, link: &CStr) -> Result<Stat, Errno> {
+    /// Opens what a magic link of a process's leads to.
+    fn follow(
+        &self,
+        _: &impl AtRest,
+        process: &Process,
+        link: &CStr,
+        mode: OFlag,
+    ) -> Result<OwnedFd, Errno> {
         let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
         let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
         let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // `lookup` would refuse to follow it; the caller's right to it is asked.
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        Stat::of(openat(&dir, link, flags, Mode::empty())?)
+        openat(&dir, link, mode | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.

@@ -5,6 +5,7 @@
 //! user_namespaces(7), mount_namespaces(7).
 
 use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -12,7 +13,6 @@ use nix::unistd::{getgid, getuid};
 use thiserror::Error;
 
 use super::privilege::{PrivilegeError, Shelved, Unprivileged};
-use super::process::Process;
 use super::procfs::Procfs;
 
 /// Why there is no privilege over a user namespace.
@@ -74,12 +74,12 @@ impl Unprivileged {
         Ok(shelved.conceal()?)
     }
 
-    /// Moves this process to the user namespace of `process`.
+    /// Moves this process to the user namespace `users`.
     ///
-    /// Errors: `EPERM` if it is not of the caller's making, or the process may not be traced; `ESRCH` if
-    /// that has ended. Source: `userns_install()` in Linux `kernel/user_namespace.c`.
-    pub fn join_user_namespace(self, process: &Process) -> Result<Shelved, UserNamespaceError> {
-        setns(process, CloneFlags::CLONE_NEWUSER).map_err(failed("setns"))?;
+    /// Errors: `EPERM` if it is not of the caller's making. Source: `userns_install()` in Linux
+    /// `kernel/user_namespace.c`.
+    pub fn join_user_namespace(self, users: &OwnedFd) -> Result<Shelved, UserNamespaceError> {
+        setns(users, CloneFlags::CLONE_NEWUSER).map_err(failed("setns"))?;
         Ok(self.in_new_namespace()?.conceal()?)
     }
 }
