@@ -109,7 +109,7 @@ fn an_unknown_action_is_refused() {
 fn no_action_is_refused() {
     let host = Host::new();
     for line in ["", "--here", "-r /", "--", "-e A B"] {
-        let message = format!("no action given: run, build, enter or ps{SEE_HELP}");
+        let message = format!("no action given: run, build, enter, ps or doctor{SEE_HELP}");
         assert_line_refused(&host, line, &message);
     }
 }
@@ -247,7 +247,10 @@ fn starting_without_any_word_is_refused() {
     let stderr = String::from_utf8_lossy(&run.stderr);
     assert!(
         stderr == "selfdock: started without arguments\n"
-            || stderr == format!("selfdock: no action given: run, build, enter or ps{SEE_HELP}\n"),
+            || stderr
+                == format!(
+                    "selfdock: no action given: run, build, enter, ps or doctor{SEE_HELP}\n"
+                ),
         "{}",
         text(&run)
     );
@@ -1057,10 +1060,13 @@ fn help_and_version_need_no_privilege() {
     install.args(["-m", "755"]).arg(host.program()).arg(&plain);
     assert!(install.status().unwrap().success());
     let run = |words: &[&str]| host.as_caller(&plain).args(words).output().unwrap();
+    let path = plain.display();
     assert_refused(
-        &run(&["run", "/bin/true"]),
-        "cannot get privilege: selfdock is not installed set-user-id root\n\
-         hint: install.sh installs it as it must be",
+        &run(&["--privilege", "setuid", "run", "/bin/true"]),
+        &format!(
+            "cannot get privilege: selfdock is not installed set-user-id root\n\
+             hint: as root: chown root:root \"{path}\" && chmod 4755 \"{path}\"; or ./install.sh"
+        ),
     );
     let help = run(&["--help"]);
     for word in [

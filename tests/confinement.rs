@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use host::fixtures::{RIGHTS, TRY_EVERYTHING, fake_etc};
+use host::table::seen;
 use host::{CANNOT, Host, Install, assert_refused, mounts, out, set_mode, text};
 
 /// The words of `line` with `$DIR` and `$SD` filled in, as `Host::run_line` does.
@@ -157,7 +158,7 @@ fn su_with_a_fake_etc_is_not_root() {
 }
 
 /// Attack: one mount that is not nosuid is enough. One there is: selfdock's own file, and nothing
-/// else can be reached through it.
+/// else can be reached through it. In a user namespace there is none, and root's file is nobody's.
 #[test]
 fn every_mount_is_nosuid_but_selfdocks_own_file() {
     let host = Host::new();
@@ -190,15 +191,20 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
             .collect();
         let has = |line: &[&str], option| line[5].split(',').any(|word| word == option);
         let live: Vec<_> = table.iter().filter(|line| !has(line, "nosuid")).collect();
-        assert_eq!(live.len(), 1, "{options}: {live:?}");
-        let live = live[0];
-        assert_eq!(live[4], own, "{options}");
-        assert!(live[3].ends_with("/bin/selfdock"), "{options}: {live:?}");
-        assert!(has(live, "ro") && has(live, "nodev"), "{options}: {live:?}");
+        let (count, owner) = Install::wanted().choose((1, 0), (1, 0), (0, 65534));
+        assert_eq!(live.len(), count, "{options}: {live:?}");
+        let owns: Vec<_> = table.iter().filter(|line| line[4] == own).collect();
+        assert!(live.iter().all(|line| owns.contains(line)), "{options}");
+        assert!(!owns.is_empty(), "{options}: {table:?}");
+        for line in owns {
+            assert!(line[3].ends_with("/bin/selfdock"), "{options}: {line:?}");
+            assert!(has(line, "ro") && has(line, "nodev"), "{options}: {line:?}");
+        }
         let stat = host.run_line(&format!("{options} stat -c %i:%u:%a {own}"));
+        let mode = Install::wanted().mode();
         assert_eq!(
             out(&stat),
-            format!("{}:0:{:o}\n", program.ino(), Install::wanted().mode()),
+            format!("{}:{owner}:{mode:o}\n", program.ino()),
             "{options}"
         );
     }
@@ -217,18 +223,32 @@ fn selfdocks_own_path_cannot_be_taken_and_another_path_is_inert() {
     ] {
         assert_eq!(out(&host.run_line(line)), version, "{line}");
     }
-    for line in [
-        "--map $DIR/bin /mnt run /mnt/selfdock run /bin/echo ran",
-        "--vol $DIR/bin /mnt build /mnt/selfdock run /bin/echo ran",
-        "--map $SD $DIR/place run $DIR/place run /bin/echo ran",
+    let alone = [host.uid(), host.uid(), 1].map(|number| number.to_string());
+    for (options, path) in [
+        ("--map $DIR/bin /mnt run", "/mnt/selfdock"),
+        ("--vol $DIR/bin /mnt build", "/mnt/selfdock"),
+        ("--map $SD $DIR/place run", "$DIR/place"),
     ] {
-        assert_refused(
-            &host.run_line(line),
-            "cannot get privilege: selfdock is on a nosuid filesystem\n\
-             hint: install it on a filesystem that is not mounted nosuid",
+        let shown = fill(&host, path);
+        let nosuid = format!(
+            "selfdock is on a nosuid filesystem\n\
+             hint: as root: mount -o remount,suid $(findmnt -no TARGET -T {shown:?}); \
+             or install it elsewhere"
         );
+        let cause = Install::wanted().choose(&*nosuid, &*nosuid, OF_ROOTLESS);
+        let refused = host.run_line(&format!(
+            "{options} {path} --privilege setuid run /bin/echo ran"
+        ));
+        assert_refused(&refused, &format!("cannot get privilege: {cause}"));
+        // It is of use, then, as a program without any privilege.
+        let map = host.run_line(&format!("{options} {path} run /bin/cat /proc/self/uid_map"));
+        assert_eq!(out(&map).split_whitespace().collect::<Vec<_>>(), alone);
     }
 }
+
+/// Why there is no privilege in an instance that is in a user namespace.
+const OF_ROOTLESS: &str = "CAP_SYS_ADMIN is not in the capability bounding set\n\
+     hint: an outer container, or an instance of root's, withholds it: docker run --cap-add SYS_ADMIN";
 
 /// Attack: exec through a descriptor that was opened on the host's mounts, which are not nosuid:
 /// one that is inherited, and one that arrives over an inherited socket.
@@ -830,7 +850,7 @@ static int attack(int kind, int pid) {
 }
 int main(int argc, char **argv) {
     struct timespec start, now;
-    long attempts[2] = {0}, held = 0, traced[KINDS] = {0};
+    long attempts[2] = {0}, early = 0, held = 0, traced[KINDS] = {0};
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (int round = 0; round < 400; round++) {
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -845,7 +865,9 @@ int main(int argc, char **argv) {
             kind = (kind + 1) % KINDS;
             if (is_called(launcher, "selfdock")) {
                 attempts[0]++;
-                if (attack(kind, launcher)) held++, printf("launcher: %s\n", names[kind]);
+                if (!attack(kind, launcher)) ;
+                else if (!child) early++;
+                else held++, printf("launcher: %s\n", names[kind]);
             }
             if (!child) child = child_of(launcher);
             if (!child) continue;
@@ -857,7 +879,7 @@ int main(int argc, char **argv) {
             }
         }
     }
-    printf("launcher %ld child %ld held %ld command", attempts[0], attempts[1], held);
+    printf("early %ld launcher %ld child %ld held %ld command", early, attempts[0], attempts[1], held);
     for (int kind = 0; kind < KINDS; kind++) printf(" %d", traced[kind] > 0);
     puts("");
     return 0;
@@ -880,15 +902,17 @@ int main(int argc, char **argv) {
         .unwrap();
     let said = out(&run);
     let words: Vec<&str> = said.split_whitespace().collect();
-    assert_eq!(words.len(), 7 + 11, "{said}");
+    assert_eq!(words.len(), 9 + 11, "{said}");
     let attempts = |index: usize| words[index].parse::<u64>().unwrap();
-    assert_eq!(attempts(5), 0, "{said}");
+    assert_eq!(attempts(7), 0, "{said}");
+    // Without privilege it is a process like any other, until it makes a user namespace.
+    assert_eq!(attempts(1) > 0, Install::is_rootless(), "{said}");
     assert!(
-        attempts(1) > 1000 && attempts(3) > 1000,
+        attempts(3) > 1000 && attempts(5) > 1000,
         "hardly tried: {said}"
     );
     assert_eq!(
-        words[7..],
+        words[9..],
         ["1"; 11],
         "the command cannot be traced: {said}"
     );
@@ -1073,13 +1097,20 @@ fn nothing_that_needs_privilege_works_for_the_command() {
     let node = "/dev/shm/selfdock-test-node";
     let lines = |run: &Output| out(run).lines().map(str::to_owned).collect::<Vec<_>>();
     let baseline = lines(&host.as_caller(&tool).arg(node).output().unwrap());
-    let eperm = nix::libc::EPERM.to_string();
-    let skipped = ["quotactl"];
-    let denied = |line: &&String| {
+    // In a user namespace that knows the caller alone, root is not even a user.
+    let to_root = ["setresuid", "setuid", "setresgid"];
+    let denied = |line: &String, is_alone| {
         let (name, errno) = line.rsplit_once(' ').unwrap();
-        errno == eperm || skipped.contains(&name)
+        let expected = match is_alone && to_root.contains(&name) {
+            true => nix::libc::EINVAL,
+            false => nix::libc::EPERM,
+        };
+        errno == expected.to_string() || name == "quotactl"
     };
-    assert!(baseline.iter().all(|line| denied(&line)), "{baseline:?}");
+    assert!(
+        baseline.iter().all(|line| denied(line, false)),
+        "{baseline:?}"
+    );
 
     // Root in a mount namespace of its own can do most of it, so the calls are the right ones.
     let mut control = Command::new("unshare");
@@ -1099,8 +1130,9 @@ fn nothing_that_needs_privilege_works_for_the_command() {
     ] {
         let inside = lines(&host.run_line(&line.replace("$NODE", node)));
         assert_eq!(inside.len(), baseline.len());
+        let is_alone = Install::is_rootless();
         assert!(
-            inside.iter().all(|line| denied(&line)),
+            inside.iter().all(|line| denied(line, is_alone)),
             "{line}: {inside:?}"
         );
     }
@@ -1142,7 +1174,9 @@ fn the_command_has_no_capability_and_a_bounding_set_of_three() {
     use capability::{SETPCAP, SYS_ADMIN, SYS_CHROOT};
     let host = Host::new();
     let ours = capability_sets(&fs::read_to_string("/proc/self/status").unwrap())[3];
-    let bounding = ours & mask(&[SYS_ADMIN, SYS_CHROOT, SETPCAP]);
+    let three = ours & mask(&[SYS_ADMIN, SYS_CHROOT, SETPCAP]);
+    // Whoever nests in a user namespace makes another.
+    let bounding = Install::wanted().choose(three, three, 0);
     for line in [
         "run /bin/cat /proc/self/status",
         "build /bin/cat /proc/self/status",
@@ -1289,15 +1323,22 @@ fn for_root_nothing_that_would_undo_the_instance_works() {
 }
 
 /// Root's instances withhold CAP_SYS_ADMIN from the command, hence from a nested selfdock too; the
-/// message must say that, and not that something is installed wrongly.
+/// message must say that, and not that something is installed wrongly. It makes a user namespace.
 #[test]
-fn selfdock_inside_an_instance_of_roots_is_refused_in_words() {
+fn selfdock_inside_an_instance_of_roots_has_no_privilege_and_says_so() {
     let host = Host::new();
-    let run = as_root(&host, &["run", "$SD", "run", "/bin/echo", "ran"]);
+    let words = ["run", "$SD", "--privilege", "setuid", "run", "/bin/true"];
     assert_refused(
-        &run,
-        "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
-         hint: an outer container, or an instance of root's, withholds it",
+        &as_root(&host, &words),
+        &format!("cannot get privilege: {OF_ROOTLESS}"),
+    );
+    let map = as_root(
+        &host,
+        &["run", "$SD", "run", "/bin/cat", "/proc/self/uid_map"],
+    );
+    assert_eq!(
+        out(&map).split_whitespace().collect::<Vec<_>>(),
+        ["0", "0", "1"]
     );
 }
 
@@ -1328,8 +1369,10 @@ fn start_sleeping(host: &Host, words: &[&str]) -> (std::process::Child, u32) {
 fn nothing_of_the_old_root_remains_in_the_mount_namespace() {
     let host = Host::new();
     host.busybox_rootfs("rootfs");
-    for options in [&[][..], &["--rootfs", "$DIR/rootfs"]] {
+    for (options, is_hosts_own) in [(&[][..], true), (&["--rootfs", "$DIR/rootfs"], false)] {
         let (mut supervisor, pid) = start_sleeping(&host, options);
+        // In a user namespace the host's mounts come along, beneath those of the instance.
+        let is_whole = Install::is_rootless() && is_hosts_own;
         // Root enters by the namespace, whose root is the namespace's own and not the command's.
         let enter = |words: &[&str]| {
             let mut command = Command::new("nsenter");
@@ -1352,11 +1395,18 @@ fn nothing_of_the_old_root_remains_in_the_mount_namespace() {
             1,
             "{within}"
         );
+        let seen = seen(&within);
+        assert_eq!(seen.len() < table.len(), is_whole, "{within}");
         let known = ["/", "/dev", "/proc", "/tmp"];
         let program = host.program();
-        for line in &table {
+        for line in seen {
+            let line: Vec<&str> = line.split(' ').collect();
             let is_ours = known.contains(&line[4]) || line[4].starts_with("/dev/");
-            assert!(is_ours || Path::new(line[4]) == program, "{within}");
+            let is_cover = is_whole && line[3] == "/dir" && line[5].starts_with("ro,nosuid,nodev");
+            assert!(
+                is_ours || is_cover || Path::new(line[4]) == program,
+                "{within}"
+            );
         }
         // Whatever the host calls a mount, none of its numbers is in here.
         let outside = mounts();

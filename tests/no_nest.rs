@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use host::terminal::{PROMPT, Terminal};
-use host::{Host, assert_ended, assert_refused, out, set_mode, text};
+use host::{Host, Install, assert_ended, assert_refused, out, set_mode, text};
 
 const REFUSAL: &str = "cannot get privilege: no_new_privs is set\n\
-     hint: what runs selfdock forbids new privileges to its children, as --no-nest does";
+     hint: start it from outside of what has set that, as --no-nest does, or NoNewPrivileges= of systemd";
 
 /// What root's command may have: CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID,
 /// SYS_CHROOT and SETFCAP.
@@ -50,12 +50,18 @@ fn bounding_here() -> u64 {
     gain(&fs::read_to_string("/proc/self/status").unwrap()).bounding
 }
 
-/// What an ordinary command may gain.
+/// What an ordinary command may gain; in a user namespace, whoever nests makes another.
 fn usual() -> Gain {
+    let for_nesting = bounding_here() & NESTING;
     Gain {
         no_new_privs: false,
-        bounding: bounding_here() & NESTING,
+        bounding: Install::wanted().choose(for_nesting, for_nesting, 0),
     }
+}
+
+/// How many mounts are not nosuid, without the option: selfdock's own file.
+fn usually_live() -> usize {
+    Install::wanted().choose(1, 1, 0)
 }
 
 /// The lines of a mount table that have no nosuid.
@@ -139,7 +145,11 @@ fn every_mount_is_nosuid() {
         let table = said(&host, &format!("{way} /bin/cat /proc/self/mountinfo"));
         assert_eq!(not_nosuid(&table), [""; 0], "{way}: {table}");
         let control = said(&host, &format!("{without} /bin/cat /proc/self/mountinfo"));
-        assert_eq!(not_nosuid(&control).len(), 1, "{without}: {control}");
+        assert_eq!(
+            not_nosuid(&control).len(),
+            usually_live(),
+            "{without}: {control}"
+        );
     }
 }
 
@@ -158,8 +168,10 @@ fn selfdocks_own_file_is_not_mounted_anywhere() {
     let look = format!("stat -c %a {program}; grep -c ' {program} ' /proc/self/mountinfo");
     let script = format!("{look}; [ -e /dev/selfdock ] || echo absent");
     let run = host.run_script(&["--no-nest".as_ref()], &script);
-    assert_eq!(out(&run), "4755\n0\nabsent\n");
-    assert_eq!(out(&host.run_script(&[], &look)), "4755\n1\n");
+    let mode = Install::wanted().mode();
+    assert_eq!(out(&run), format!("{mode:o}\n0\nabsent\n"));
+    let control = host.run_script(&[], &look);
+    assert_eq!(out(&control), format!("{mode:o}\n1\n"));
 }
 
 /// Attack: a mount of root's on selfdock's path hides a file. Without `--no-nest` our own file comes
@@ -189,23 +201,35 @@ fn what_a_mount_on_selfdocks_own_path_hides_stays_hidden() {
     assert_eq!(control, b"#!/bin/cat\n");
 }
 
+/// Fails unless selfdock, started by the words of `line`, has no privilege, and makes a user namespace.
+#[track_caller]
+fn assert_inner_has_no_privilege(host: &Host, line: &str) {
+    let refused = host.run_line(&format!("{line} $SD --privilege setuid run /bin/echo ran"));
+    assert_refused(&refused, REFUSAL);
+    let map = host.run_line(&format!("{line} $SD run /bin/cat /proc/self/uid_map"));
+    let numbers: Vec<&str> = out(&map).split_whitespace().collect();
+    let me = host.uid().to_string();
+    assert_eq!(numbers, [&*me, &*me, "1"], "{line}");
+}
+
 #[test]
-fn selfdock_inside_is_refused_in_words_but_for_what_needs_no_privilege() {
+fn selfdock_inside_has_no_privilege_and_can_do_without() {
     let host = host();
     // In the other root filesystem it is nowhere.
     let (elsewhere, ways): (Vec<_>, Vec<_>) =
         WAYS.iter().partition(|(way, _)| way.contains("rootfs"));
     for (way, without) in ways {
-        let run = host.run_line(&format!("{way} $SD run /bin/echo ran"));
-        assert_refused(&run, REFUSAL);
+        assert_inner_has_no_privilege(&host, way);
         let control = host.run_line(&format!("{without} $SD run /bin/echo ran"));
         assert_eq!(out(&control), "ran\n", "{without}");
     }
     assert_eq!(elsewhere.len(), 1);
     let absent = host.run_line("--no-nest --rootfs $DIR/rootfs run /dev/selfdock --version");
     assert_ended(&absent, 127);
-    let enter = host.run_line("--no-nest run $SD enter web /bin/true");
-    assert_refused(&enter, REFUSAL);
+    assert_refused(
+        &host.run_line("--no-nest run $SD enter web /bin/true"),
+        "cannot enter \"web\": no such instance\nhint: selfdock ps lists the running instances",
+    );
     assert_eq!(out(&host.run_line("--no-nest run $SD ps --json")), "[]\n");
     let help = host.run_line("--no-nest run $SD --help");
     assert!(out(&help).contains("--no-nest"));
@@ -284,14 +308,21 @@ fn it_is_refused_where_the_bounding_set_cannot_be_emptied() {
         command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
         command.args(["--bounding-set", "-setpcap", "--"]);
         command.arg(host.program()).args(options);
-        command.args(["run", "/bin/echo", "ran"]).current_dir("/");
+        command.args(["run", "/bin/cat", "/proc/self/status"]);
+        command.current_dir("/");
         command.stdin(Stdio::null()).output().unwrap()
     };
-    assert_refused(
-        &run(&["--no-nest"]),
-        "cannot use privilege: the capability bounding set cannot be reduced",
-    );
-    assert_eq!(out(&run(&[])), "ran\n");
+    let bound = run(&["--no-nest"]);
+    if Install::is_rootless() {
+        // In a user namespace of its own it can.
+        assert_eq!(gain(out(&bound)), NOTHING);
+    } else {
+        assert_refused(
+            &bound,
+            "cannot use privilege: the capability bounding set cannot be reduced",
+        );
+    }
+    assert!(!gain(out(&run(&[]))).no_new_privs);
 }
 
 /// An instance that runs until this is dropped.
@@ -326,7 +357,11 @@ fn what_enters_such_an_instance_gains_nothing_either() {
         ("--no-nest", NOTHING),
         ("--no-nest --init", NOTHING),
         ("", usual()),
-        ("--init", usual()),
+        // In a user namespace pid 1 has nothing to give, and says so itself.
+        (
+            "--init",
+            Install::wanted().choose(usual(), usual(), NOTHING),
+        ),
     ] {
         let mut selfdock = host.selfdock();
         selfdock.args(options.split_whitespace());
@@ -340,14 +375,13 @@ fn what_enters_such_an_instance_gains_nothing_either() {
         }
         let table = said(&host, "enter web /bin/cat /proc/self/mountinfo");
         let is_bound = expected == NOTHING;
-        let live = usize::from(!is_bound);
+        let live = if is_bound { 0 } else { usually_live() };
         assert_eq!(not_nosuid(&table).len(), live, "{options}: {table}");
-        let nested = host.run_line("enter web $SD run /bin/echo ran");
         if is_bound {
-            assert_refused(&nested, REFUSAL);
-        } else {
-            assert_eq!(out(&nested), "ran\n", "{options}");
+            assert_inner_has_no_privilege(&host, "enter web");
         }
+        let nested = host.run_line("enter web $SD run /bin/echo ran");
+        assert_eq!(out(&nested), "ran\n", "{options}");
     }
 }
 

@@ -215,13 +215,60 @@ impl Start {
         // SAFETY: getauxval only reads the vector that libc has saved.
         let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
         let environment = match args.last() {
-            // SAFETY: from the end of the last word to AT_EXECFN's string lies the environment.
-            Some(last) => unsafe {
-                strings_between(last.to_bytes_with_nul().as_ptr_range().end.addr(), end)
-            },
+            Some(last) => {
+                let begin = last.to_bytes_with_nul().as_ptr_range().end.addr();
+                // SAFETY: behind the pointers to the words and a null lie those to the variables.
+                let starts = unsafe { argv.add(args.len() + 1) };
+                // SAFETY: they end with a null; from the end of the last word to AT_EXECFN's string
+                // lies the environment, which nobody else uses yet.
+                unsafe { join_tunables(begin, end, starts) };
+                // SAFETY: as above.
+                unsafe { strings_between(begin, end) }
+            }
             None => Vec::new(),
         };
         Self { args, environment }
+    }
+}
+
+/// Takes back what glibc does to the value of GLIBC_TUNABLES before `main`: unless the program is
+/// set-user-id, NULs are put in place of colons. A string that none of `starts` points to goes on
+/// with that value. Source: `parse_tunables()` in glibc 2.26 to 2.38.
+///
+/// # Safety
+///
+/// As for `strings_between`, and nobody else uses the range; `starts` is an array that ends with null.
+unsafe fn join_tunables(begin: usize, end: usize, starts: *const *const c_char) {
+    // SAFETY: getauxval only reads the vector that libc has saved.
+    let is_set_user_id = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if is_set_user_id {
+        return; // And some of the pointers are gone.
+    }
+    let is_start = |address: usize| {
+        let mut start = starts;
+        loop {
+            // SAFETY: `start` is within the array, whose end has not been met with.
+            let pointer = unsafe { start.read() };
+            if pointer.is_null() || pointer.addr() == address {
+                break !pointer.is_null();
+            }
+            // SAFETY: that was not the null at the end.
+            start = unsafe { start.add(1) };
+        }
+    };
+    let mut is_value = false;
+    // SAFETY: as the caller of this says.
+    for string in unsafe { strings_between(begin, end) } {
+        let address = string.as_ptr().addr();
+        if string.to_bytes().starts_with(b"GLIBC_TUNABLES=") {
+            is_value = true;
+        } else if is_value && !is_start(address) {
+            let nul = std::ptr::with_exposed_provenance_mut::<u8>(address - 1);
+            // SAFETY: it is the NUL of the string before, which is within the range.
+            unsafe { nul.write(b':') };
+        } else {
+            is_value = false;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub mod fixtures;
+pub mod table;
 pub mod terminal;
 pub mod trace;
 
