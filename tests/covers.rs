@@ -1148,7 +1148,7 @@ fn own_mounts_stay_in_the_root_filesystem_or_are_refused() {
 /// Where the root directory of the process is not the top of what is mounted there.
 const AS_IN_A_CHROOT: &str = "cannot make a user namespace: unshare: Operation not permitted; \
      and selfdock is not installed set-user-id root\n\
-     hint: the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a chroot";
+     hint: a filter, a security module or a chroot may be in the way";
 
 /// Prints its effective user id.
 const EUID: &str = "
@@ -1217,7 +1217,8 @@ fn a_user_namespace_inside_cannot_mount_what_is_hidden_in_proc() {
             assert_refused(
                 &run,
                 "cannot make a proc filesystem: Operation not permitted\n\
-                 hint: docker run --security-opt systempaths=unconfined",
+                 hint: an outer container hides parts of /proc: docker run --security-opt \
+                 systempaths=unconfined",
             );
         } else {
             assert_eq!(out(&run), "no\n", "{words}");

@@ -1102,7 +1102,8 @@ fn a_caller_without_the_capability_to_enter_runs_instances_and_enters_none() {
             &plain,
             "cannot enter \"web\": cannot get privilege: CAP_SYS_ADMIN is not in the capability \
              bounding set\n\
-             hint: it was started by a selfdock that is installed set-user-id root: use that one",
+             hint: an outer container, or an instance of root's, withholds it: docker run --cap-add \
+             SYS_ADMIN",
         ),
     }
 }

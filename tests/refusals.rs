@@ -123,14 +123,15 @@ fn assert_unprivileged(host: &Host, message: &str, start: impl Fn(&[&str]) -> Ou
 }
 
 /// What selfdock says that is installed as it must not be, or not at all, with its hint.
-fn not_installed(why: &str, program: &Path) -> String {
-    let program = program.display();
+fn not_installed(why: &str) -> String {
     format!(
         "cannot get privilege: {why}\n\
-         hint: as root: chown root:root \"{program}\" && chmod 4755 \"{program}\"; or ./install.sh"
+         hint: ./install.sh, in its sources, installs it as it must be"
     )
 }
 
+const NOSUID: &str = "cannot get privilege: selfdock is on a nosuid filesystem\n\
+    hint: PREFIX=DIR ./install.sh, where DIR is on a filesystem without nosuid";
 const NOT_INSTALLED: &str = "selfdock is not installed set-user-id root";
 const NOT_ROOTS: &str = "selfdock is installed set-user-id, but does not belong to root";
 
@@ -157,7 +158,7 @@ fn a_program_that_is_not_set_user_id_root_has_no_privilege_and_says_why() {
     ] {
         let program = misinstalled(&host, name, mode, owner, owner);
         let start = |words: &[&str]| host.as_caller(&program).args(words).output().unwrap();
-        assert_unprivileged(&host, &not_installed(why, &program), start);
+        assert_unprivileged(&host, &not_installed(why), start);
     }
 }
 
@@ -219,14 +220,14 @@ fn file_capabilities_that_are_effective_from_the_start_are_refused() {
         assert_refused(&start(&program, &SAY).unwrap(), message);
     }
     give("cap_sys_chroot+p");
-    assert_unprivileged(&host, &not_installed(NOT_INSTALLED, &program), |words| {
+    assert_unprivileged(&host, &not_installed(NOT_INSTALLED), |words| {
         start(&program, words).unwrap()
     });
     // They do not survive a copy.
     out(&run_with(host::CAPABILITIES));
     let path = host.path("copy");
     copy(&program, &path);
-    assert_unprivileged(&host, &not_installed(NOT_INSTALLED, &path), |words| {
+    assert_unprivileged(&host, &not_installed(NOT_INSTALLED), |words| {
         start(&path, words).unwrap()
     });
 }
@@ -259,13 +260,7 @@ fn a_program_on_a_nosuid_filesystem_has_no_privilege() {
         let mut command = host.on_host(&setup, &program);
         command.args(words).output().unwrap()
     };
-    let message = format!(
-        "cannot get privilege: selfdock is on a nosuid filesystem\n\
-         hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"{}\"); \
-         or install it elsewhere",
-        program.display()
-    );
-    assert_unprivileged(&host, &message, |words| start_on("nosuid", words));
+    assert_unprivileged(&host, NOSUID, |words| start_on("nosuid", words));
     let must = [&["--privilege", "setuid"][..], &SAY].concat();
     assert_eq!(out(&start_on("suid", &must)), "ran\n");
 }
@@ -277,7 +272,7 @@ fn a_program_that_the_caller_traces_has_no_privilege() {
     let log = host.caller_dir("trace").join("log");
     let traced = "cannot get privilege: selfdock is being traced\n\
                   hint: only root can trace a set-user-id program: sudo strace -u $USER selfdock";
-    let not_installed = not_installed(NOT_INSTALLED, &host.program());
+    let not_installed = not_installed(NOT_INSTALLED);
     let message = Install::wanted().choose(traced, traced, &not_installed);
     assert_unprivileged(&host, message, |words| {
         let mut command = host.as_caller("strace");
@@ -432,15 +427,10 @@ fn a_replaced_or_removed_program_has_no_privilege_in_instances_that_still_run() 
     let gone = after_ready(change(&[], program, &remove));
     assert_eq!(gone.status.code(), Some(127), "{}", text(&gone));
     assert!(gone.stdout.is_empty(), "{}", text(&gone));
-    let nosuid = format!(
-        "cannot get privilege: selfdock is on a nosuid filesystem\n\
-         hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"{program}\"); \
-         or install it elsewhere"
-    );
     let user_namespace = "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding \
                           set\nhint: an outer container, or an instance of root's, withholds it: \
                           docker run --cap-add SYS_ADMIN";
-    let message = Install::wanted().choose(nosuid.as_str(), &nosuid, user_namespace);
+    let message = Install::wanted().choose(NOSUID, NOSUID, user_namespace);
     let must = format!("{program} --privilege setuid");
     assert_refused(&after_ready(change(&[], &must, &replace)), message);
     assert_eq!(out(&after_ready(change(&[], program, &replace))), "ran\n");
@@ -510,10 +500,7 @@ fn a_caller_in_a_chroot_is_refused() {
         "selfdock runs in a chroot: enter the directory with pivot_root(2) instead: \
          systemd-nspawn -D DIR",
     );
-    let unknown = user_namespace(
-        "the limit of user.max_user_namespaces or of 32 levels is reached, or selfdock runs in a \
-         chroot",
-    );
+    let unknown = user_namespace("a filter, a security module or a chroot may be in the way");
     let install = Install::wanted();
 
     let plain = in_chroot(&host, mounts);
