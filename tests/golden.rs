@@ -112,6 +112,7 @@ fn the_status_of_the_command_differs_from_outside_in_the_listed_lines_alone() {
     assert_ne!(set(outside, "CapBnd"), bounding);
     // Whoever nests in a user namespace makes another; there are no groups here that would show.
     let usual = [("CapBnd", Install::wanted().choose(bounding, bounding, 0))];
+    let alone = [("CapBnd", 0)];
     let nothing = [("CapBnd", 0), ("NoNewPrivs", 1)];
     let web = instance(&host, "web", &[]);
     let inert = instance(&host, "inert", &["--no-nest"]);
@@ -119,6 +120,7 @@ fn the_status_of_the_command_differs_from_outside_in_the_listed_lines_alone() {
         (&["run"][..], "1", "0", &usual[..]),
         (&["build"], "1", "0", &usual),
         (&["--init", "run"], "2", "1", &usual),
+        (&["--privilege", "userns", "run"], "1", "0", &alone),
         (&["--no-nest", "run"], "1", "0", &nothing),
         (&["--no-nest", "--init", "build"], "2", "1", &nothing),
         (&["run", program, "run"], "1", "0", &usual),
@@ -197,6 +199,7 @@ fn the_command_has_the_three_descriptors_or_fewer_however_it_is_started() {
         &["build"],
         &["--init", "run"],
         &["--no-nest", "run"],
+        &["--privilege", "userns", "run"],
         &["--name", "other", "run"],
         &["run", program, "run"],
         &["--init", "run", program, "--init", "run"],
