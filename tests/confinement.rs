@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use host::fixtures::{RIGHTS, TRY_EVERYTHING, fake_etc};
+use host::fixtures::{RIGHTS, TRY_EVERYTHING, UNDO, fake_etc};
 use host::table::seen;
 use host::{CANNOT, Host, Install, assert_refused, mounts, out, set_mode, text};
 
@@ -1424,6 +1424,59 @@ fn nothing_of_the_old_root_remains_in_the_mount_namespace() {
         let run = host.run_line(line);
         let (root, above) = out(&run).trim().split_once('\n').unwrap();
         assert_eq!(root, above, "{line}");
+    }
+}
+
+/// Attack: where the instance is in a user namespace, what runs in it can make another, and is root there:
+/// over its copy of the mounts, with all that restricts and hides. tests/covers.rs has the same for the
+/// other modes.
+#[test]
+fn in_a_user_namespace_no_mount_of_an_instances_can_be_undone_from_another() {
+    let host = Host::new();
+    host.compile("undo", UNDO);
+    for name in ["own", "copy", "hidden", "hidden/dir"] {
+        host.root_dir(name, 0o755);
+    }
+    let files = ["hidden/dir/beneath", "hidden/file", "hidden/dir/between"];
+    for name in &files[..2] {
+        host.root_file(name, 0o644, "beneath");
+    }
+    host.root_file("other", 0o644, "");
+    let hide = "mount -t tmpfs tmpfs $DIR/hidden/dir && echo between >$DIR/hidden/dir/between &&
+        mount --bind $DIR/other $DIR/hidden/file";
+    let files = files.map(|name| host.path(name).to_str().unwrap().to_owned());
+    let undo = format!(
+        "unshare -Urm $DIR/undo $DIR/own $DIR/copy {}",
+        files.join(" ")
+    );
+    let on = |setup: &str, words: &str| {
+        let script = fill(&host, &format!("{words} {undo}"));
+        let mut command = host.on_host(setup, "/bin/sh");
+        out(&command.args(["-euc", &script]).output().unwrap()).to_owned()
+    };
+    let own = host.path("own");
+    let works = |what| format!("{what} {}\n", own.display());
+    let all = [
+        "ro", "nosuid", "nodev", "noexec", "remount", "clone", "unmount",
+    ]
+    .map(works);
+    let read = |file: &String| {
+        let copy = host.path("copy");
+        format!("read {file}\nread {}{file}\n", copy.display())
+    };
+    // Outside it undoes what is its own, and shows what there is to be seen: what lies between.
+    assert_eq!(on(hide, ""), all.concat() + &read(&files[2]));
+    for words in [
+        "$SD --privilege userns run",
+        "$SD --privilege userns build",
+        "$SD --privilege userns --no-nest --init run",
+        "$SD --privilege userns run $SD run",
+        "$SD run $SD --privilege userns build",
+    ] {
+        assert_eq!(on(hide, words), all.concat(), "{words}");
+        // Were there no mounts on them, two of the files could be read.
+        let shown = [&files[0], &files[1]].map(read).concat();
+        assert_eq!(on(":", words), all.concat() + &shown, "{words}");
     }
 }
 

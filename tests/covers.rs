@@ -1217,8 +1217,7 @@ fn a_user_namespace_inside_cannot_mount_what_is_hidden_in_proc() {
             assert_refused(
                 &run,
                 "cannot make a proc filesystem: Operation not permitted\n\
-                 hint: an outer container hides parts of /proc: docker run --security-opt \
-                 systempaths=unconfined",
+                 hint: an outer container hides parts of /proc: docker run --security-opt systempaths=unconfined",
             );
         } else {
             assert_eq!(out(&run), "no\n", "{words}");

@@ -238,7 +238,8 @@ fn secure_bits_that_change_what_ids_mean_are_refused() {
     };
     let withheld = "cannot get privilege: the secure bits withhold capabilities (SECBIT_NOROOT)\n\
                     hint: an outer container withholds them: start it without SECBIT_NOROOT";
-    let effective = "cannot use privilege: capabilities were effective from the start";
+    let effective = "cannot use privilege: capabilities were effective from the start\n\
+                     hint: give its file capabilities as permitted only: setcap ...+p";
     let none = format!(
         "cannot get privilege: {NOT_INSTALLED}{}",
         remedy(&host.program())

@@ -582,7 +582,10 @@ fn a_kernel_that_is_too_old_is_refused_in_words() {
             ),
             "{version}: {said}"
         );
-        assert_eq!(said.lines().count(), 2, "{version}: {said}");
+        // In a user namespace both processes may find out, at the same time.
+        let lines = said.lines().count();
+        let is_twice = Install::is_rootless() && lines == 4;
+        assert!(lines == 2 || is_twice, "{version}: {said}");
     }
 }
 

@@ -10,6 +10,9 @@ pub const RIGHTS: &str = include_str!("c/rights.c");
 /// `try NODE`: tries what only root may do, each in a process of its own, and prints the errors.
 pub const TRY_EVERYTHING: &str = include_str!("c/try.c");
 
+/// `undo OWN COPY FILE...`: tries to undo every mount, and one of its own on OWN, and prints what works.
+pub const UNDO: &str = include_str!("c/undo.c");
+
 /// What looks like a supervisor and its pid 1, as which it is started with a command line of
 /// selfdock's. NOSUID makes every mount nosuid; LATER is run after that; then the user id becomes
 /// ID. With HIDDEN, pid 1 may not be traced, so that its mounts cannot be read, but its child may.
