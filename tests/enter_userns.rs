@@ -122,8 +122,10 @@ fn nothing_inside_reaches_the_machine_through_who_enters() {
         command
             .arg(host.path("bare"))
             .args(["enter", "web", "echo", "in"]);
+        let watcher = watch(&host);
         assert_eq!(out(&command.output().unwrap()), "in\n");
         assert_eq!(fs::read_to_string(&marker).unwrap(), "", "{mode}");
+        assert_eq!(seen(watcher), "", "who enters can be looked at");
 
         // Control: a program that goes there without care.
         let mut careless = host.as_caller("nsenter");
@@ -133,15 +135,41 @@ fn nothing_inside_reaches_the_machine_through_who_enters() {
             "--target",
             &pid1(&host, &program),
         ]);
+        let watcher = watch(&host);
         let mut careless = careless.args(["sleep", "5"]).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(4);
         while fs::read_to_string(&marker).unwrap().is_empty() {
             assert!(Instant::now() < deadline, "control: nobody is grasped");
             std::thread::sleep(Duration::from_millis(5));
         }
+        assert!(seen(watcher).contains("sleep"), "control: nobody is seen");
         careless.kill().unwrap();
         careless.wait().unwrap();
     }
+}
+
+/// Looks, as the caller, for processes of theirs outside of instances that are in another user namespace
+/// and let themselves be looked at; until its input ends.
+fn watch(host: &Host) -> Child {
+    let script = "own=$(readlink /proc/self/ns/user); inside=$(readlink /proc/self/ns/pid)
+        until read -t 0.01 line; [ $? -le 128 ]; do for process in /proc/[0-9]*; do
+            users=$(readlink $process/ns/user) && [ \"$users\" != \"$own\" ] &&
+                [ \"$(readlink $process/ns/pid)\" = \"$inside\" ] && cat $process/comm
+        done; done 2>/dev/null";
+    let mut watcher = host.as_caller("bash");
+    watcher
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    watcher.spawn().unwrap()
+}
+
+/// What it has seen.
+fn seen(mut watcher: Child) -> String {
+    std::thread::sleep(Duration::from_millis(100)); // once more
+    drop(watcher.stdin.take());
+    let run = watcher.wait_with_output().unwrap();
+    String::from_utf8_lossy(&run.stdout).into_owned()
 }
 
 /// The namespaces that the instance is made of count, and not that in which its pid 1 is by now.

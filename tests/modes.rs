@@ -863,3 +863,31 @@ fn a_refusal_that_has_nothing_to_do_with_user_namespaces_is_told_as_it_is() {
         "cannot use privilege: open_tree: Operation not permitted",
     );
 }
+
+/// The command may be, as any process of the caller's.
+#[test]
+fn no_process_of_selfdocks_in_a_user_namespace_can_be_looked_at() {
+    let host = Host::new();
+    for options in [&["run"][..], &["--init", "run"]] {
+        let mut command = host.selfdock();
+        command.args(["--privilege", "userns"]).args(options);
+        command.args(["/bin/sh", "-c", "echo ready; read line"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let script = "for process in /proc/[0-9]*; do
+                [ -O $process/comm ] || grep -q \"^Uid:.$(id -u)\" $process/status || continue
+                readlink $process/root >/dev/null && cat $process/comm
+            done 2>/dev/null | sort -u";
+        let seen = host.as_caller("sh").args(["-c", script]).output().unwrap();
+        let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let names: Vec<_> = seen.lines().filter(|name| *name != "sort").collect();
+        assert_eq!(names, ["sh"], "{options:?}");
+    }
+}
