@@ -278,6 +278,9 @@ int main(int argc, char **argv) {
     }
     if (!report || argc < 3 || strncmp(*argv, "uid=", 4) || pipe2(go, O_CLOEXEC)) return 94;
     if (unshare(CLONE_NEWNS) || mount(0, "/", 0, MS_REC | MS_PRIVATE, 0)) fail("mount namespace");
+    /* What the kernel mounts where it is looked for, and unmounts when it likes. */
+    umount2("/sys/kernel/tracing", MNT_DETACH);
+    umount2("/sys/kernel/debug/tracing", MNT_DETACH);
     const char *mounts = mount_table();
     pid_t first = fork();
     if (!first) become(argv + 1, atoi(*argv + 4), has_terminal, go[0]);
