@@ -178,35 +178,35 @@ impl Target {
         privilege: Privilege,
         procfs: &Procfs,
     ) -> Result<(Self, Shelved), Reason> {
-        let users = match procfs.foreign_users(&privilege, &self.process) {
+        let users = match procfs.foreign_users_of(&privilege, &self.process) {
             // Root's: see `root`.
             Err(Errno::EACCES) if privilege.is_root() => None,
             Err(Errno::EACCES) => return Err(Reason::Untraceable),
             Err(Errno::EPERM) => return Err(Reason::ForeignUsers),
+            // Of a process that has ended, and has not been collected.
+            Err(Errno::ENOENT) => return Err(Reason::Ended),
             users => users.map_err(failed("openat"))?,
         };
-        let Some(users) = users else {
-            return match privilege {
-                Privilege::Shelved(shelved) => Ok((self, shelved)),
-                Privilege::None(_) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
-            };
-        };
-        match privilege.give_up()?.join_user_namespace(&users) {
-            Ok(shelved) => {
-                let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
-                Ok((target, shelved))
-            }
-            // One that gives the caller another number, as selfdock never does.
-            Err(UserNamespaceError::Privilege(PrivilegeError::MixedUsers)) => {
-                Err(Reason::ForeignUsers)
-            }
-            Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
-            // Of another's making, or further out than one below ours.
-            Err(UserNamespaceError::Kernel {
-                errno: Errno::EPERM,
-                ..
-            }) => Err(Reason::ForeignUsers),
-            Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
+        match (users, privilege) {
+            (None, Privilege::Shelved(shelved)) => Ok((self, shelved)),
+            (None, Privilege::None(_)) => Err(Reason::Unprivileged(Cause::of_no_privilege())),
+            (Some(users), privilege) => match privilege.give_up()?.join_user_namespace(&users) {
+                Ok(shelved) => {
+                    let target = Self::choose(&shelved, shelved.is_root(), procfs, self.pid1)?;
+                    Ok((target, shelved))
+                }
+                // One that gives the caller another number, as selfdock never does.
+                Err(UserNamespaceError::Privilege(PrivilegeError::MixedUsers)) => {
+                    Err(Reason::ForeignUsers)
+                }
+                Err(UserNamespaceError::Privilege(error)) => Err(Reason::Privilege(error)),
+                // Of another's making, or further out than one below ours.
+                Err(UserNamespaceError::Kernel {
+                    errno: Errno::EPERM,
+                    ..
+                }) => Err(Reason::ForeignUsers),
+                Err(UserNamespaceError::Kernel { call, errno }) => Err(failed(call)(errno)),
+            },
         }
     }
 

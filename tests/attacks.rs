@@ -35,6 +35,7 @@ mod weapons;
 use std::collections::BTreeSet;
 use std::io::Write;
 
+use host::Install;
 use range::Range;
 use table::{Attack, PLACES};
 
@@ -68,10 +69,10 @@ fn each_attack_is_tried_in_each_place_or_it_is_told_why_not() {
     assert!(names.iter().all(|name| name.contains(' ')));
     let tries: usize = attacks().map(|attack| attack.tries.len()).sum();
     let pairs = attacks().count() * PLACES.len() - excepted;
-    assert_eq!(
-        (attacks().count(), tries, pairs, excepted),
-        (70, 208, 277, 3)
-    );
+    let (with, without) = ((277, 3), (274, 6));
+    let expected = Install::wanted().choose(with, with, without);
+    assert_eq!((attacks().count(), tries), (70, 212));
+    assert_eq!((pairs, excepted), expected);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use host::fixtures::{HIDE, LOOKALIKE, WATCH, fake_etc};
 use host::{
-    CANNOT, Host, assert_ended, assert_refused, mounts, new_terminal, out, set_mode, starts, text,
+    CANNOT, Host, Install, assert_ended, assert_refused, mounts, new_terminal, out, set_mode,
+    starts, text,
 };
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
@@ -33,6 +34,8 @@ const UNTRACEABLE: &str = "none of its processes may be traced\n\
      hint: an instance that only holds another one cannot be entered: enter that one, by its pid";
 const FOREIGN: &str = "it is of another user namespace";
 const CHROOT: &str = "it was started in a chroot";
+const UNPRIVILEGED: &str = "cannot get privilege: selfdock is not installed set-user-id root\n\
+     hint: it was started by a selfdock that is installed set-user-id root: use that one";
 const UNCONFINED: &str = "its mounts honour set-user-id programs\n\
      hint: it may be of another version of selfdock: start it anew";
 
@@ -672,8 +675,9 @@ fn a_namespace_of_roots_making_is_not_entered() {
         let fake = lookalike(&host, &[], variables);
         let pid1 = fake.pid1();
         assert_eq!(out(&believed(&host, pid1, &[euid])), "0\n");
+        let seen = Install::wanted().choose(UNCONFINED, UNCONFINED, UNPRIVILEGED);
         let (by_pid, by_name) = match is_seen {
-            true => (UNCONFINED, UNCONFINED),
+            true => (seen, seen),
             false => (NOT_ONE, NONE),
         };
         assert_eq!(is_listed(&host, pid1), is_seen, "{variables:?}");
@@ -685,6 +689,133 @@ fn a_namespace_of_roots_making_is_not_entered() {
     }
 }
 
+/// A copy of selfdock that is installed so, whatever the one under test is.
+fn copy_with_mode(host: &Host, name: &str, mode: u32) -> std::path::PathBuf {
+    let path = host.path(name);
+    host::copy(&host.program(), &path);
+    set_mode(&path, mode);
+    path
+}
+
+/// Its own user made the namespace, so that this gives nobody anything: not the command, nor selfdock,
+/// which does without what its file gives.
+#[test]
+fn an_instance_in_a_user_namespace_is_entered_without_privilege() {
+    let host = Host::new();
+    let plain = copy_with_mode(&host, "plain", 0o755);
+    let weapon = setuid_program(&host);
+    for options in [&[][..], &["--init"], &["--no-nest"]] {
+        let mut words = vec!["--privilege", "userns", "--name", "web"];
+        words.extend(options);
+        let running = Running::instance(&host, &words);
+        let table = fs::read_to_string(format!("/proc/{}/mountinfo", running.pid1())).unwrap();
+        let link = format!("/proc/{}/ns/user", running.pid1());
+        let namespace = fs::read_link(link).unwrap().display().to_string();
+        assert_ne!(
+            namespace,
+            fs::read_link("/proc/self/ns/user")
+                .unwrap()
+                .display()
+                .to_string()
+        );
+        for program in [&host.program(), &plain] {
+            let ask =
+                "cat /proc/self/status; readlink /proc/self/ns/user; cat /proc/1/comm; exec \"$0\"";
+            let mut selfdock = host.as_caller(program);
+            selfdock
+                .args(["enter", "web", "/bin/sh", "-c", ask])
+                .arg(&weapon);
+            let run = selfdock.output().unwrap();
+            let said = out(&run);
+            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+                assert_eq!(field(said, set), "0000000000000000", "{options:?} {set}");
+            }
+            let lines: Vec<&str> = said.lines().rev().take(3).collect();
+            assert_eq!(lines[0], host.uid().to_string(), "{options:?}");
+            assert_eq!(lines[2], namespace, "{options:?}");
+            let mut selfdock = host.as_caller(program);
+            selfdock.args(["enter", "web", "/bin/cat", "/proc/self/mountinfo"]);
+            let entered = selfdock.output().unwrap();
+            assert!(
+                out(&entered).lines().all(|line| line.contains("nosuid")),
+                "{options:?}"
+            );
+            assert_eq!(shape(out(&entered)), shape(&table), "{options:?}");
+        }
+    }
+}
+
+/// Attack: a selfdock that has nothing over the machine's mounts enters what was made with privilege,
+/// and there would be as it is outside.
+#[test]
+fn an_instance_of_a_privileged_selfdock_is_not_entered_by_one_that_is_not() {
+    let host = Host::new();
+    let privileged = copy_with_mode(&host, "privileged", 0o4755);
+    let plain = copy_with_mode(&host, "plain", 0o755);
+    let mut selfdock = host.as_caller(&privileged);
+    let running = Running::start(selfdock.args(["--name", "web", "run"]).args(WAITS));
+    for word in [
+        "web".to_owned(),
+        running.pid1().to_string(),
+        running.supervisor().to_string(),
+    ] {
+        let enter = |program: &std::path::Path| {
+            let mut selfdock = host.as_caller(program);
+            selfdock
+                .args(["enter", &word, "/bin/echo", "inside"])
+                .output()
+                .unwrap()
+        };
+        assert_eq!(out(&enter(&privileged)), "inside\n");
+        assert_refused(
+            &enter(&plain),
+            &format!("cannot enter {word:?}: {UNPRIVILEGED}"),
+        );
+    }
+    // Nor from a user namespace of the caller's, where its processes are somebody else's.
+    let mut unshare = host.as_caller("unshare");
+    unshare
+        .args(["--user", "--map-current-user", "--"])
+        .arg(&plain);
+    let run = unshare
+        .args(["enter", "web", "/bin/echo", "inside"])
+        .output()
+        .unwrap();
+    assert_refused(&run, &format!("cannot enter \"web\": {UNTRACEABLE}"));
+}
+
+/// Attack: user namespaces are anybody's to make, and so somebody else's to join.
+#[test]
+fn nobody_enters_another_users_instance_in_a_user_namespace() {
+    let host = Host::new();
+    let plain = copy_with_mode(&host, "plain", 0o755);
+    let running = Running::instance(&host, &["--privilege", "userns", "--name", "web"]);
+    assert_eq!(
+        out(&enter(&host, "web", &["/bin/echo", "inside"])),
+        "inside\n"
+    );
+    for program in [host.program(), plain] {
+        for (word, reason) in [
+            ("web".to_owned(), NONE),
+            (running.pid1().to_string(), OTHERS),
+            (running.supervisor().to_string(), OTHERS),
+        ] {
+            let mut selfdock = host.as_other(&program);
+            let run = selfdock
+                .args(["enter", &word, "/bin/echo", "inside"])
+                .output();
+            assert_refused(&run.unwrap(), &format!("cannot enter {word:?}: {reason}"));
+        }
+        // Not even root does.
+        let word = running.pid1().to_string();
+        let mut selfdock = Command::new(&program);
+        let run = selfdock
+            .args(["enter", &word, "/bin/echo", "inside"])
+            .output();
+        assert_refused(&run.unwrap(), &format!("cannot enter {word:?}: {OTHERS}"));
+    }
+}
+
 /// What cannot be told from an instance is entered as one: there, too, no set-user-id program has an
 /// effect, whatever is done to the mounts while it is entered.
 #[test]
@@ -693,6 +824,12 @@ fn in_a_perfect_imitation_set_user_id_programs_are_inert() {
     let euid = setuid_program(&host);
     let fake = lookalike(&host, &[], &[("NOSUID", "")]);
     let mine = format!("{}\n", host.uid());
+    if Install::is_rootless() {
+        // Whatever it looks like, it belongs to the machine.
+        assert_kept_out(&host, "fake", UNPRIVILEGED);
+        assert_kept_out(&host, fake.pid1(), UNPRIVILEGED);
+        return;
+    }
     for word in ["fake".to_owned(), fake.pid1().to_string()] {
         assert_eq!(out(&enter(&host, &word, &[euid.to_str().unwrap()])), mine);
         assert_eq!(out(&enter(&host, &word, &["id", "-u"])), mine);
@@ -840,6 +977,21 @@ fn an_instance_that_was_started_in_a_chroot_is_not_entered() {
     host.busybox_rootfs("rootfs");
     host.root_file("outer", 0o644, "outer tree\n");
     host.root_file("rootfs/selfdock", 0o755, "");
+    if Install::is_rootless() {
+        // There is none: the kernel lets nobody make a user namespace in a chroot.
+        let script = "mount -t proc proc $DIR/rootfs/proc; cp $DIR/bin/selfdock $DIR/rootfs/selfdock; \
+                      chroot --userspec=$ID:$ID --groups= $DIR/rootfs /selfdock run true";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "/bin/sh", "-euc"]);
+        command.arg(script).env("DIR", host.path(""));
+        let run = command.env("ID", host.uid().to_string()).output().unwrap();
+        let message = "cannot make a user namespace: unshare: Operation not permitted; and \
+                       selfdock is not installed set-user-id root\n\
+                       hint: selfdock runs in a chroot: enter the directory with pivot_root(2) \
+                       instead: systemd-nspawn -D DIR";
+        assert_refused(&run, message);
+        return;
+    }
     let setup = "mount --bind $DIR/rootfs $DIR/rootfs; mount -t proc proc $DIR/rootfs/proc; \
                  mount --rbind /dev $DIR/rootfs/dev; mount --bind $DIR/bin/selfdock $DIR/rootfs/selfdock; ";
     let inside = "/selfdock --name web run sh -c 'echo up; exec sleep 1000' & \
@@ -921,8 +1073,9 @@ fn a_caller_without_the_capability_to_enter_runs_instances_and_enters_none() {
     let echo = ["/bin/echo", "ran"];
     for (set, can_enter) in [
         ("-net_raw", true),
-        ("-sys_chroot", false),
-        ("-all,+sys_admin", false),
+        // In a user namespace there is a whole one.
+        ("-sys_chroot", Install::is_rootless()),
+        ("-all,+sys_admin", Install::is_rootless()),
     ] {
         assert_eq!(
             out(&bounded(set, &["run", echo[0], echo[1]])),
@@ -942,10 +1095,16 @@ fn a_caller_without_the_capability_to_enter_runs_instances_and_enters_none() {
             assert_refused(&run, &message);
         }
     }
-    let plain = bounded("-sys_admin", &["enter", "web", "true"]);
-    let message = "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
-                   hint: an outer container, or an instance of root's, withholds it";
-    assert_refused(&plain, message);
+    let plain = bounded("-sys_admin", &["enter", "web", "/bin/echo", "ran"]);
+    match Install::is_rootless() {
+        true => assert_eq!(out(&plain), "ran\n"),
+        false => assert_refused(
+            &plain,
+            "cannot enter \"web\": cannot get privilege: CAP_SYS_ADMIN is not in the capability \
+             bounding set\n\
+             hint: it was started by a selfdock that is installed set-user-id root: use that one",
+        ),
+    }
 }
 
 // What the command may do.
@@ -1054,22 +1213,23 @@ fn the_mounts_are_the_instances_all_nosuid_but_selfdocks_own_file() {
             .lines()
             .filter(|line| !line.contains("nosuid"))
             .collect();
-        let [live] = live[..] else {
-            panic!("{entered}")
-        };
-        let words: Vec<&str> = live.split(' ').collect();
-        assert_eq!(words[4], place);
-        assert!(words[3].ends_with("/bin/selfdock"), "{live}");
-        assert!(words[5].starts_with("ro,nodev"), "{live}");
-        // One more mount, on top of the instance's own, which is nosuid here.
         let mut expected = shape(&before);
-        let own = expected
-            .iter()
-            .find(|line| !line.contains("nosuid"))
-            .unwrap()
-            .clone();
-        expected.push(own.replace("ro,nodev", "ro,nosuid,nodev"));
-        expected.sort();
+        match live[..] {
+            // It is where it was, and that is all.
+            [] if Install::is_rootless() => {}
+            [live] if !Install::is_rootless() => {
+                let words: Vec<&str> = live.split(' ').collect();
+                assert_eq!(words[4], place);
+                assert!(words[3].ends_with("/bin/selfdock"), "{live}");
+                assert!(words[5].starts_with("ro,nodev"), "{live}");
+                // One more mount, on top of the instance's own, which is nosuid here.
+                let is_own = |line: &&String| !line.contains("nosuid");
+                let own = expected.iter().find(is_own).unwrap().clone();
+                expected.push(own.replace("ro,nodev", "ro,nosuid,nodev"));
+                expected.sort();
+            }
+            _ => panic!("{entered}"),
+        }
         assert_eq!(shape(entered), expected);
         // The same number of mounts, however often it is entered.
         assert_eq!(shape(out(&enter(&host, name, &cat))), expected);
@@ -1137,7 +1297,10 @@ fn everything_is_as_in_the_instances_own_command() {
     let ask = "cat /proc/self/limits; umask; ulimit -S -n; env | sort; pwd; nice; \
                ls /proc/self/fd; cat /proc/self/oom_score_adj; \
                grep -E '^(Umask|Uid|Gid|Groups|Sig...|Shd...|Cap...|NoNew.*|Secc.*|Spec.*|Cpus_a.*|Mems_a.*):' /proc/self/status; \
-               readlink /proc/self/ns/user /proc/self/ns/net /proc/self/root";
+               readlink $USERS /proc/self/ns/net /proc/self/root";
+    // Each instance in a user namespace has one of its own.
+    let users = Install::wanted().choose("/proc/self/ns/user", "/proc/self/ns/user", "");
+    let ask = ask.replace("$USERS", users);
     let told = |words: &[&str]| {
         let uid = host.uid().to_string();
         let mut setpriv = Command::new("setpriv");
@@ -1163,7 +1326,7 @@ fn everything_is_as_in_the_instances_own_command() {
         setpriv
             .arg(host.program())
             .args(words)
-            .args(["/bin/sh", "-c", ask]);
+            .args(["/bin/sh", "-c", &ask]);
         let run = setpriv
             .current_dir("/usr")
             .stdin(Stdio::null())
@@ -1173,8 +1336,13 @@ fn everything_is_as_in_the_instances_own_command() {
     };
     let (run, entered) = (told(&["run"]), told(&["enter", "web"]));
     assert_eq!(run, entered);
-    assert!(entered.contains("Groups:\t4242 4243"), "{entered}");
-    assert_eq!(field(&entered, "CapBnd:"), "0000000000240100");
+    // In a user namespace groups that are not mapped are nobody's.
+    let install = Install::wanted();
+    let groups = install.choose("4242 4243", "4242 4243", "65534 65534");
+    assert_eq!(field(&entered, "Groups:"), groups, "{entered}");
+    let three = "0000000000240100";
+    let bounding = install.choose(three, three, "0000000000000000");
+    assert_eq!(field(&entered, "CapBnd:"), bounding);
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(field(&entered, set), "0000000000000000");
     }
@@ -1313,7 +1481,7 @@ fn from_within_an_instance_those_further_inside_are_entered_and_no_other() {
     let program = program.to_str().unwrap();
     let script = format!(
         "$0 --name inside run /bin/sleep 1000 &
-         until $0 ps | grep -q inside; do sleep 0.01; done
+         until $0 enter inside true 2>/dev/null; do sleep 0.01; done
          $0 enter inside cat /proc/1/comm
          $0 enter $! cat /proc/1/comm
          $0 enter inside $0 run /bin/echo nested
@@ -1472,18 +1640,27 @@ fn nobody_inside_gets_hold_of_who_enters() {
     let _ = watch;
     // What has the host's root directory is found out.
     let uid = host.uid().to_string();
-    let mut nsenter = Command::new("nsenter");
+    let mut nsenter = match Install::is_rootless() {
+        true => host.as_caller("nsenter"),
+        false => Command::new("nsenter"),
+    };
     nsenter.arg(format!("--pid=/proc/{word}/ns/pid"));
-    nsenter.args([
-        "setpriv",
-        "--clear-groups",
-        "--reuid",
-        &uid,
-        "--regid",
-        &uid,
-        "sleep",
-        "0.5",
-    ]);
+    match Install::is_rootless() {
+        // What is in no user namespace of the caller's cannot be looked at from within one.
+        true => nsenter.args([
+            "--preserve-credentials",
+            &format!("--user=/proc/{word}/ns/user"),
+        ]),
+        false => nsenter.args([
+            "setpriv",
+            "--clear-groups",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+        ]),
+    };
+    nsenter.args(["sleep", "0.5"]);
     assert!(nsenter.status().unwrap().success());
     running
         .child
@@ -1622,7 +1799,12 @@ fn the_terminal_has_a_usable_name() {
     let _running = Running::start(setsid.stdin(Stdio::from(terminal)));
     let script = "tty; echo typed >/dev/tty; test -t 0; echo $?";
     let said = on_terminal(&host, &[program, "enter", "web", "/bin/sh", "-c", script]);
-    assert_eq!(said, "/dev/console\n0\n");
+    // The mount that it is on belongs to the machine: without privilege it cannot be put there.
+    let console = "/dev/console\n0\n";
+    assert_eq!(
+        said,
+        Install::wanted().choose(console, console, "not a tty\n0\n")
+    );
 }
 
 /// What an interactive shell with job control prints while `dialogue` is typed: each line as soon as

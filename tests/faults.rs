@@ -22,12 +22,18 @@ use nix::errno::Errno;
 use host::Host;
 use meddling::{Call, Deed, Kind, Stage, for_each, prepare, sample};
 
-/// Rows that matter in other ways to start than the first, and one that does in debug builds.
-const ELSEWHERE: [&str; 4] = [
-    "getcwd, last",
-    "openat2 sys/kernel",
-    "seccomp 1,",
-    "fcntl 1,",
+/// Rows that matter in other ways to start than the first, or without privilege, and one that does in
+/// debug builds.
+const ELSEWHERE: [(Kind, &str); 9] = [
+    (Kind::Whole, "getcwd, last"),
+    (Kind::Whole, "openat2 sys/kernel"),
+    (Kind::Filtered, "openat2 sys/kernel"),
+    (Kind::Deaf, "seccomp 1,"),
+    (Kind::Whole, "fcntl 1,"),
+    (Kind::NoOwn, "openat2 $DIR/bin/selfdock"),
+    (Kind::NoOwn, "statx of openat2 $DIR/bin/selfdock"),
+    (Kind::NoConsole, "ioctl 0x5401,"),
+    (Kind::InUserNamespace, "open_tree"),
 ];
 
 /// What may come of a failing call beside a refusal with a message: of which call (the beginning of
@@ -80,7 +86,7 @@ const GOLDEN: &[Row] = &[
     ),
     (
         Kind::Whole,
-        ELSEWHERE[0],
+        ELSEWHERE[0].1,
         None,
         "the caller's directory is not there inside in any case",
     ),
@@ -141,6 +147,24 @@ const GOLDEN: &[Row] = &[
         "the same",
     ),
     (
+        Kind::NoOwn,
+        "openat2 $DIR/bin/selfdock",
+        None,
+        "in a user namespace it is found by its path, or it is not there",
+    ),
+    (
+        Kind::NoOwn,
+        "statx of openat2 $DIR/bin/selfdock",
+        None,
+        "the same",
+    ),
+    (
+        Kind::InUserNamespace,
+        "open_tree",
+        Some(Errno::EPERM),
+        "the answer that is wanted, where privilege is over a user namespace alone",
+    ),
+    (
         Kind::NoExec,
         "openat2 /tmp",
         None,
@@ -198,6 +222,37 @@ const GOLDEN: &[Row] = &[
         "open_tree of open_tree exe",
         None,
         "a terminal that cannot be cloned is not shown",
+    ),
+    (
+        Kind::NoConsole,
+        "ioctl 0x5401,",
+        None,
+        "in a user namespace it is looked for by its name",
+    ),
+    (
+        Kind::NoConsole,
+        "statx of openat2 self/fd/",
+        None,
+        "the same",
+    ),
+    (Kind::NoConsole, "openat2 /dev/pts/", None, "the same"),
+    (
+        Kind::NoConsole,
+        "statx of openat2 /dev/pts/",
+        None,
+        "the same",
+    ),
+    (
+        Kind::NoConsole,
+        "open_tree of openat2 /dev/pts/",
+        None,
+        "the same",
+    ),
+    (
+        Kind::NoConsole,
+        "mount_setattr of openat2 /dev/pts/",
+        None,
+        "the same",
     ),
     // What tells how much is to be restricted.
     (
@@ -323,7 +378,7 @@ fn assert_needed(stage: &Stage<'_>, rows: &BTreeSet<usize>) {
             .any(|call| matches(call) && !call.is_start_up);
         // Of the others only some calls are tried, unless all are.
         let is_certain =
-            is_tried && (errno.is_none() || is_in_full()) && !ELSEWHERE.contains(begin);
+            is_tried && (errno.is_none() || is_in_full()) && !ELSEWHERE.contains(&(*kind, *begin));
         let is_used = rows.contains(&index) || !is_certain;
         assert!(is_used, "never so: {kind:?} {begin} {errno:?} {reason}");
     }
@@ -352,8 +407,40 @@ fn a_start_of_which_any_call_fails_is_refused_or_whole() {
     assert_needed(&stage, &fail_each(&stage, &all));
 }
 
+/// Without privilege, as another way to start: more is found by name there, and maps are written.
+const WITHOUT_PRIVILEGE: &str = "--privilege userns run";
+
+#[test]
+fn a_start_in_a_user_namespace_of_which_any_call_fails_is_refused_or_whole() {
+    let host = Host::new();
+    prepare(&host);
+    let stage = Stage::new(&host, WITHOUT_PRIVILEGE);
+    for call in [
+        "unshare 0x10000000",
+        "prctl 4 1",
+        "prctl 4 0",
+        "openat2 self/setgroups",
+        "openat2 self/uid_map",
+        "openat2 self/gid_map",
+        "write, last openat2 self/uid_map",
+    ] {
+        let is_it = |it: &&Call| it.what.starts_with(call);
+        assert!(
+            stage.calls.iter().any(|it| is_it(&it)),
+            "{call} is not called"
+        );
+    }
+    let every = stage.calls.iter().map(|call| (call.clone(), Errno::EPERM));
+    let mut all: Vec<_> = every.collect();
+    all.extend(plan(&stage, &other_errors(), 1));
+    assert!(all.len() > 500, "{}", all.len());
+    fail_each(&stage, &all);
+}
+
 /// The ways to start that have calls of their own.
-const OTHER_WAYS: [&str; 8] = [
+const OTHER_WAYS: [&str; 10] = [
+    WITHOUT_PRIVILEGE,
+    "terminal --privilege userns --init run",
     "terminal run",
     "--init run",
     "terminal --init run",
@@ -468,6 +555,9 @@ fn a_kill_at_any_call_leaves_nothing() {
     }
 }
 
+/// PR_SET_KEEPCAPS, the very first call.
+const KEEP_CAPABILITIES: &str = "prctl 8 1";
+
 /// PR_SET_PDEATHSIG: gives nobody anything, and the leash is there as well.
 const DIE_WITH_PARENT: &str = "prctl 1 ";
 
@@ -477,7 +567,12 @@ const DIE_WITH_PARENT: &str = "prctl 1 ";
 fn a_change_of_ids_capabilities_or_namespaces_that_only_claims_success_is_refused() {
     let host = host_with_rootfs();
     let changes = ["setresuid", "capset", "unshare"];
-    for way in ["run", "run $DIR/bin/selfdock run", "--init run"] {
+    for way in [
+        "run",
+        "run $DIR/bin/selfdock run",
+        "--init run",
+        WITHOUT_PRIVILEGE,
+    ] {
         let stage = Stage::new(&host, way);
         let mut calls = stage.calls.clone();
         calls.retain(|call| {
@@ -493,6 +588,8 @@ fn a_change_of_ids_capabilities_or_namespaces_that_only_claims_success_is_refuse
                 Kind::Refused | Kind::Silent => Ok(()),
                 // What it had to say was so already.
                 Kind::Whole if is_question => Ok(()),
+                // Nothing was kept, and so there is no privilege.
+                Kind::InUserNamespace if call.what == KEEP_CAPABILITIES => Ok(()),
                 // Nested, the bounding set has left no more than what is to stay.
                 Kind::Whole if call.process > 0 && is_first_capset(call) => Ok(()),
                 _ => Err(format!("{call:?}: {kind:?}")),
@@ -518,6 +615,28 @@ fn a_filter_that_only_claims_to_be_there_is_refused() {
             (_, kind) => Err(format!("{call:?}: {kind:?}")),
         }
     });
+}
+
+/// What opens the setting of a machine where AppArmor restricts user namespaces.
+const SETTING: &str = "openat2 sys/kernel/apparmor_restrict_unprivileged_userns";
+
+/// And of the one against user namespaces. Of the two that are installed it is the one of the command's
+/// own process that is only claimed.
+#[test]
+fn a_filter_against_user_namespaces_that_only_claims_to_be_there_is_refused() {
+    let host = Host::new();
+    prepare(&host);
+    let stage = Stage::where_it_fails(&host, "--here run", (SETTING, Errno::EACCES));
+    let is_install = |call: &&Call| call.process > 0 && call.what.starts_with("seccomp 1,");
+    let calls: Vec<_> = stage.calls.iter().filter(is_install).collect();
+    let [call] = calls[..] else {
+        panic!("{calls:?}")
+    };
+    for deed in [Deed::Claim, Deed::Fail(Errno::EINVAL)] {
+        let (hit, kind) = stage.meddle(call, deed).unwrap();
+        assert_eq!(hit.map(|hit| hit.what).as_ref(), Some(&call.what));
+        assert_eq!(kind, Kind::Refused, "{deed:?}");
+    }
 }
 
 /// The first that `main` does: libc has looked at its own file before.

@@ -824,7 +824,10 @@ fn ps_takes_json_and_nothing_else() {
         assert_refused(&host.run_line(line), alone);
     }
     for line in ["--json run true", "build --json true"] {
-        assert_refused(&host.run_line(line), "option --json is for ps only");
+        assert_refused(
+            &host.run_line(line),
+            "option --json is for ps and doctor only",
+        );
     }
     for line in ["ps --json", "--json ps", "--json ps --json", "-- ps -- "] {
         let words = line.split(' ').filter(|word| !word.is_empty());

@@ -14,7 +14,8 @@ const NEVER: [(&str, &str, &[&str]); 18] = [
     (
         "Command::new",
         "no helper is started",
-        &["Command::new(\"selfdock\")"],
+        // What is parsed; and `doctor`, which tries itself when it has given all up.
+        &["Command::new(\"selfdock\")", "Command::new(PROGRAM)"],
     ),
     (
         "execvp",
@@ -32,13 +33,18 @@ const NEVER: [(&str, &str, &[&str]); 18] = [
     ("getpw", "no user database, which may be the caller's", &[]),
     ("getgr", "the same", &[]),
     ("User::from", "the same", &[]),
-    ("setgroups", "a group can deny: no group is ever left", &[]),
+    (
+        "setgroups",
+        "a group can deny: no group is ever left",
+        &["(c\"self/setgroups\", \"setgroups\", \"deny\".to_owned())"],
+    ),
     ("chown", "no owner of a file is ever changed", &[]),
     ("utimens", "nor a time", &[]),
     (
         "set_dumpable(true",
         "nobody may trace it before the command runs",
-        &[],
+        // Without privilege, as long as it takes to write its own maps.
+        &["prctl::set_dumpable(true).map_err("],
     ),
     (
         "attr_clr:",

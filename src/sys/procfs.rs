@@ -167,40 +167,49 @@ impl Procfs {
 
     /// What the root directory of a process is. `EACCES` if the caller may not trace it.
     pub fn root_of(&self, at_rest: &impl AtRest, process: &Process) -> Result<Stat, Errno> {
-        Stat::of(self.follow(at_rest, process, c"root", OFlag::O_PATH)?)
+        self.behind_link(at_rest, process, c"root")
     }
 
-    /// The user namespace that the pid namespace of a process belongs to, if that is another than our own.
-    /// Its processes may be in others by now.
+    /// The user namespace that the mounts of a process belong to, unless it is our own.
     ///
-    /// `EACCES` if the caller may not trace it, `EPERM` if the owner is further out.
-    pub fn foreign_users(
+    /// Not the one that it is in itself, which it may have made in there. `EACCES` if the caller may not
+    /// trace it, `EPERM` if the namespace is further out.
+    pub fn foreign_users_of(
         &self,
         at_rest: &impl AtRest,
         process: &Process,
     ) -> Result<Option<OwnedFd>, Errno> {
         let own = self.lookup(c"self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let own = Stat::of(openat(&own, c"user", flags, Mode::empty())?)?;
-        let pids = self.follow(at_rest, process, c"ns/pid", OFlag::O_RDONLY)?;
-        let owner = owner_of_namespace(&pids)?;
-        let is_own = Stat::of(&owner)?.is_same_file(&own);
+        let own = openat(&own, c"user", flags, Mode::empty())?;
+        let mounts = self.open_link(at_rest, process, c"ns/mnt", OFlag::O_RDONLY)?;
+        let owner = owner_of_namespace(&mounts)?;
+        let is_own = Stat::of(own)?.is_same_file(&Stat::of(&owner)?);
         Ok((!is_own).then_some(owner))
     }
 
-    /// Opens what a magic link of a process's leads to.
-    fn follow(
+    /// What a magic link of a process's leads to.
+    fn behind_link(
+        &self,
+        at_rest: &impl AtRest,
+        process: &Process,
+        link: &CStr,
+    ) -> Result<Stat, Errno> {
+        Stat::of(self.open_link(at_rest, process, link, OFlag::O_PATH)?)
+    }
+
+    fn open_link(
         &self,
         _: &impl AtRest,
         process: &Process,
         link: &CStr,
-        mode: OFlag,
+        flags: OFlag,
     ) -> Result<OwnedFd, Errno> {
         let pid = self.pid_of(process).ok_or(Errno::ESRCH)?;
         let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
         let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // `lookup` would refuse to follow it; the caller's right to it is asked.
-        openat(&dir, link, mode | OFlag::O_CLOEXEC, Mode::empty())
+        openat(&dir, link, flags | OFlag::O_CLOEXEC, Mode::empty())
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.

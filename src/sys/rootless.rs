@@ -74,7 +74,7 @@ impl Unprivileged {
         Ok(shelved.conceal()?)
     }
 
-    /// Moves this process to the user namespace `users`.
+    /// Moves this process to a user namespace.
     ///
     /// Errors: `EPERM` if it is not of the caller's making. Source: `userns_install()` in Linux
     /// `kernel/user_namespace.c`.

@@ -1,7 +1,7 @@
 //! `enter`, pointed at what is no instance of the caller's, and what it must do in one that is.
 
 use crate::table::Control::{Attacker, Root, There};
-use crate::table::Outcome::{Refused, RefusedThenInside, Says};
+use crate::table::Outcome::{Refused, RefusedThenInside, Says, WithAndWithout};
 use crate::table::{ATTACK, Attack, Place};
 
 const NOT_ONE: &str = "cannot enter PID: it is not an instance of selfdock\n\
@@ -129,11 +129,11 @@ pub const ATTACKS: &[Attack] = &[
             ),
             (
                 in_web!("$SD enter web grep -v nosuid /proc/self/mountinfo | cut -d' ' -f5,6 | cut -d, -f1,2"),
-                Says("$SD ro,nodev"),
+                WithAndWithout(&Says("$SD ro,nodev"), &Says("")),
             ),
             (
                 in_web!("$SD enter web try /dev/shm/node | grep -v quotactl | sed 's/.* //' | counted"),
-                Says("21 1"),
+                WithAndWithout(&Says("21 1"), &Says("18 1\n3 22")),
             ),
         ],
         ..ATTACK

@@ -1,8 +1,8 @@
 //! What mounts may do, and what they hide.
 
 use crate::table::Control::{Attacker, Root, There};
-use crate::table::Outcome::{Refused, Says};
-use crate::table::{ATTACK, Attack};
+use crate::table::Outcome::{Refused, Says, WithAndWithout};
+use crate::table::{ATTACK, Attack, Place};
 
 /// Filesystems that forbid something each, with weapons on them.
 const FLAGGED: &str = "for flag in nosuid nodev noexec ro none; do
@@ -37,6 +37,10 @@ macro_rules! tmpfs_options {
         )),*]
     };
 }
+
+const MASKED: &str = "cannot make a proc filesystem: Operation not permitted\n\
+    hint: an outer container hides parts of /proc: docker run --security-opt systempaths=unconfined";
+const NO_INSTANCE: &str = "without privilege there is no instance then";
 
 pub const ATTACKS: &[Attack] = &[
     Attack {
@@ -143,7 +147,8 @@ pub const ATTACKS: &[Attack] = &[
         tries: &[
             (
                 "$SD run sh -c 'test -e /proc/version -o -e /proc/fs && echo whole; echo end'",
-                Says("end"),
+                // In a user namespace the kernel itself sees to it.
+                WithAndWithout(&Says("end"), &Refused(MASKED)),
             ),
             (
                 // Further inside there may be no user namespace either: what nobody can read of the
@@ -151,6 +156,11 @@ pub const ATTACKS: &[Attack] = &[
                 "$SD $IN run unshare -Urmpf sh -c 'mount -t proc p /mnt && ls /mnt/fs' 2>/dev/null; echo end",
                 Says("end"),
             ),
+        ],
+        not_without: &[
+            (Place::Inside, NO_INSTANCE),
+            (Place::Deep, NO_INSTANCE),
+            (Place::Hostile, NO_INSTANCE),
         ],
         ..ATTACK
     },
@@ -267,7 +277,7 @@ control: Root("test -w $FIX/vault/open && echo writable", "writable"),
             Says("end"),
         )],
         not_in: &[(
-            crate::table::Place::Hostile,
+            Place::Hostile,
             "all but the fixtures is the caller's own there, / included",
         )],
         ..ATTACK

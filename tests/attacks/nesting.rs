@@ -1,8 +1,11 @@
 //! selfdock started where it must not work, from wherever that is; and what its messages give away.
 
 use crate::table::Control::{Root, There};
-use crate::table::Outcome::{Refused, Says};
-use crate::table::{ATTACK, Attack};
+use crate::table::Outcome::{Refused, RefusedThenInside, Says, WithAndWithout};
+use crate::table::{ATTACK, Attack, BOUNDED};
+
+const NOT_ROOTS: &str = "cannot get privilege: selfdock is installed set-user-id, but does not belong to root\n\
+     hint: as root: chown root:root \"$SCRATCH/copy\" && chmod 4755 \"$SCRATCH/copy\"; or ./install.sh";
 
 pub const ATTACKS: &[Attack] = &[
     Attack {
@@ -19,35 +22,53 @@ pub const ATTACKS: &[Attack] = &[
         ..ATTACK
     },
     Attack {
-        name: "in a user namespace of the caller's selfdock does nothing at all",
+        name: "in a user namespace of the caller's selfdock reaches nothing outside of it",
         control: There("unshare -Ur id -u", "0"),
         tries: &[(
             "for options in -U -Ur -Urm -Urmpf; do
-                unshare $options $SD run echo ran >$SCRATCH/said 2>$SCRATCH/refused
-                echo $options $? $(cat $SCRATCH/said)
-            done; unshare -Ur chroot / $SD run echo ran >/dev/null 2>&1; echo chroot $?",
-            Says("-U 124\n-Ur 124\n-Urm 124\n-Urmpf 124\nchroot 124"),
+                echo $options $(unshare $options $SD $IN run sh -c \"cat $FIX/vault/open/marker
+                    (: >>/new || : >>$FIX/hall/room/marker || : >>$FIX/weapons/setuid) && echo written
+                    mount -o remount,bind,rw / && echo remounted
+                    cat /proc/self/uid_map\" 2>/dev/null | map)
+            done; unshare -Ur chroot / $SD run cat /proc/self/uid_map | map",
+            // The third and fourth as root of that namespace, as which they own its mounts.
+            Says("-U\n-Ur 0 0 1\n-Urm 0 $ME 1\n-Urmpf 0 $ME 1\n0 0 1"),
         )],
         ..ATTACK
     },
     Attack {
-        name: "selfdock without the privilege of its file says so and starts nothing",
+        name: "selfdock without the privilege of its file has none and says so",
         control: There("$SD run echo ran", "ran"),
         tries: &[
             (
-                "exec tool nnp $SD run echo ran",
+                "exec tool nnp $SD --privilege setuid run echo ran",
                 Refused("cannot get privilege: no_new_privs is set\n\
-                    hint: what runs selfdock forbids new privileges to its children, as --no-nest does"),
+                    hint: start it from outside of what has set that, as --no-nest does, or \
+                    NoNewPrivileges= of systemd"),
             ),
             (
-                "exec tool traced $SD run echo ran",
-                Refused("cannot get privilege: selfdock is being traced\n\
-                    hint: only root can trace a set-user-id program"),
+                "exec tool traced $SD --privilege setuid run echo ran",
+                WithAndWithout(
+                    &Refused("cannot get privilege: selfdock is being traced\n\
+                        hint: only root can trace a set-user-id program: sudo strace -u $USER selfdock"),
+                    &RefusedThenInside(
+                        "cannot get privilege: selfdock is not installed set-user-id root\n\
+                        hint: as root: chown root:root \"$SD\" && chmod 4755 \"$SD\"; or ./install.sh",
+                        BOUNDED,
+                    ),
+                ),
             ),
             (
-                "cp $SD $SCRATCH/copy; chmod 4755 $SCRATCH/copy; exec $SCRATCH/copy run echo ran",
-                Refused("cannot get privilege: selfdock is not installed set-user-id root\n\
-                    hint: install.sh installs it as it must be"),
+                "cp $SD $SCRATCH/copy; chmod 4755 $SCRATCH/copy
+                exec $SCRATCH/copy --privilege setuid run echo ran",
+                WithAndWithout(&Refused(NOT_ROOTS), &RefusedThenInside(NOT_ROOTS, BOUNDED)),
+            ),
+            ("tool nnp $SD run cat /proc/self/uid_map | map", Says("$ME $ME 1")),
+            ("tool traced $SD run cat /proc/self/uid_map | map", Says("$ME $ME 1")),
+            (
+                "cp $SD $SCRATCH/copy; chmod 4755 $SCRATCH/copy
+                $SCRATCH/copy run cat /proc/self/uid_map | map",
+                Says("$ME $ME 1"),
             ),
         ],
         ..ATTACK

@@ -1,8 +1,8 @@
 //! Names that might be looked up with more than the caller's rights, or somewhere else.
 
 use crate::table::Control::{Attacker, Root, There};
-use crate::table::Outcome::{Refused, Says};
-use crate::table::{ATTACK, Attack, Outcome};
+use crate::table::Outcome::{Refused, Says, WithAndWithout};
+use crate::table::{ATTACK, Attack, BOUNDED, Outcome};
 
 /// A source or root directory, and how it is refused.
 macro_rules! sources {
@@ -45,6 +45,18 @@ macro_rules! own_mounts {
             concat!("exec $SD -r $FIX/", $root, " run true"),
             Refused(concat!("cannot mount a ", $kind, ": ", $reason)),
         )),*]
+    };
+}
+
+/// What selfdock says at a path where it has no privilege.
+macro_rules! nosuid {
+    ($path:literal) => {
+        concat!(
+            "cannot get privilege: selfdock is on a nosuid filesystem\n\
+             hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"",
+            $path,
+            "\"); or install it elsewhere"
+        )
     };
 }
 
@@ -288,18 +300,20 @@ pub const ATTACKS: &[Attack] = &[
         ..ATTACK
     },
     Attack {
-        name: "selfdock by another path is as any set-user-id program there",
+        name: "selfdock by another path has no privilege, as any set-user-id program there",
         control: There("$SD run $SD run echo nests", "nests"),
         tries: &[
             (
-                "exec $SD -m ${SD%/*} /mnt run /mnt/selfdock run true",
-                Refused("cannot get privilege: selfdock is on a nosuid filesystem\n\
-                    hint: install it on a filesystem that is not mounted nosuid"),
+                "exec $SD -m ${SD%/*} /mnt run /mnt/selfdock --privilege setuid run true",
+                WithAndWithout(&Refused(nosuid!("/mnt/selfdock")), &Refused(BOUNDED)),
             ),
             (
-                "exec $SD $IN -m $SD $FIX/place run $FIX/place run true",
-                Refused("cannot get privilege: selfdock is on a nosuid filesystem\n\
-                    hint: install it on a filesystem that is not mounted nosuid"),
+                "exec $SD $IN -m $SD $FIX/place run $FIX/place --privilege setuid run true",
+                WithAndWithout(&Refused(nosuid!("$FIX/place")), &Refused(BOUNDED)),
+            ),
+            (
+                "$SD -m ${SD%/*} /mnt run /mnt/selfdock run cat /proc/self/uid_map | map",
+                Says("$ME $ME 1"),
             ),
         ],
         ..ATTACK

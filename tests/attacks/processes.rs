@@ -1,7 +1,7 @@
 //! Processes: selfdock's own, those outside, and those of others.
 
 use crate::table::Control::{Attacker, Root, There};
-use crate::table::Outcome::{Refused, RefusedThenInside, Says, SaysThenInside};
+use crate::table::Outcome::{Refused, RefusedThenInside, Says, SaysThenInside, WithAndWithout};
 use crate::table::{ATTACK, Attack, Who};
 
 /// Every way of getting hold of a process, and every one refused: of another user's, or of one that
@@ -12,6 +12,11 @@ const HELD_OFF: &str = "ptrace EPERM mem EACCES environ EACCES maps EACCES sysca
 /// Each of them works.
 const HELD: &str = "ptrace works mem works environ works maps works syscall works root works \
     cwd works exe works fd/0 works ns/mnt works ns/pid works getfd works readv works";
+
+/// What the one who has made a user namespace has of a process that was started in it and may not be
+/// looked at: by capabilities over that namespace. It has nothing that they have not.
+const HELD_BY_OWNER: &str = "ptrace works mem EACCES environ EACCES maps works syscall EACCES root \
+    works cwd works exe works fd/0 EACCES ns/mnt works ns/pid works getfd EBADF readv works";
 
 /// There is no such process.
 const ABSENT: &str = "ptrace ESRCH mem ENOENT environ ENOENT maps ENOENT syscall ENOENT root ENOENT \
@@ -45,7 +50,7 @@ pub const ATTACKS: &[Attack] = &[
                 until inner=$(child_of $launcher) && command=$(child_of $inner) &&
                     grep -qsx sleep /proc/$command/comm; do :; done 2>/dev/null
                 tool probe $inner; kill -9 $launcher",
-                Says(HELD_OFF),
+                WithAndWithout(&Says(HELD_OFF), &Says(HELD_BY_OWNER)),
             ),
         ],
         ..ATTACK

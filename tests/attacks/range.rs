@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 
 use crate::fixtures;
-use crate::host::{CANNOT, Host, text};
+use crate::host::{CANNOT, Host, Install, text};
 use crate::table::{Attack, Control, Outcome, PLACES, Place, Who};
 use crate::traces::Traces;
 use crate::victims::Victims;
@@ -16,6 +16,7 @@ const DRIVER: &str = "PATH=$TOOLS; [ $SD != /dev/selfdock ] || cp /fake /tmp/sel
         echo \"$said\" | sed \"s/\\\"$pid\\\"/PID/\"; return $ended; }
     until_it_is() { until grep -qsx $2 /proc/$1/comm; do sleep 0.01; done; }
     child_of() { echo $(cat /proc/$1/task/$1/children); }
+    map() { awk '{ print $1, $2, $3 }'; }
     counted() { tr -s ', ' '\n' | sort | uniq -c | sed 's/^ *//'; }
     for try; do said=$( (eval \"$try\") 2>&1 </dev/null); \
     printf '%s\\n@@@ %s\\n' \"$said\" \"$?\"; done";
@@ -140,6 +141,10 @@ impl Range {
 
     fn expectation(&self, outcome: Outcome, who: Who, place: Place) -> (String, i32) {
         let (words, status) = match outcome {
+            Outcome::WithAndWithout(with, without) => {
+                let outcome = Install::wanted().choose(with, with, without);
+                return self.expectation(*outcome, who, place);
+            }
             Outcome::Refused(message) => (format!("selfdock: {message}"), CANNOT),
             Outcome::Says(words) => (words.to_owned(), 0),
             Outcome::SaysThenInside(outside, inside) => match place {

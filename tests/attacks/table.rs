@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::Install;
+
 /// Where an attack starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -61,6 +63,9 @@ pub enum Outcome {
     SaysThenInside(&'static str, &'static str),
     /// The same of a refusal.
     RefusedThenInside(&'static str, &'static str),
+    /// The first where selfdock has privilege, and the second where it has none and makes user
+    /// namespaces.
+    WithAndWithout(&'static Outcome, &'static Outcome),
 }
 
 /// A line of the table. Scripts are for a shell that finds `$SD`, the selfdock that is privileged
@@ -78,7 +83,13 @@ pub struct Attack {
     pub tries: &'static [(&'static str, Outcome)],
     /// Where it cannot be tried, and why.
     pub not_in: &'static [(Place, &'static str)],
+    /// The same where selfdock has no privilege.
+    pub not_without: &'static [(Place, &'static str)],
 }
+
+/// What selfdock says that must have privilege, within an instance that was made without.
+pub const BOUNDED: &str = "cannot get privilege: CAP_SYS_ADMIN is not in the capability bounding set\n\
+     hint: an outer container, or an instance of root's, withholds it: docker run --cap-add SYS_ADMIN";
 
 /// What most lines have in common.
 pub const ATTACK: Attack = Attack {
@@ -88,12 +99,17 @@ pub const ATTACK: Attack = Attack {
     control: Control::Root("", ""),
     tries: &[],
     not_in: &[],
+    not_without: &[],
 };
 
 impl Attack {
     /// Why it cannot be tried there.
     pub fn reason_against(&self, place: Place) -> Option<&'static str> {
-        let mut reasons = self.not_in.iter();
+        let without: &[_] = match Install::is_rootless() {
+            true => self.not_without,
+            false => &[],
+        };
+        let mut reasons = self.not_in.iter().chain(without);
         reasons
             .find(|(excepted, _)| *excepted == place)
             .map(|(_, reason)| *reason)

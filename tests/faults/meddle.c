@@ -1,5 +1,6 @@
 /* Starts a program as a user, sees every system call that selfdock makes in it, and meddles with
- * one: `meddle log=FILE [at=PROCESS:CALL do=DEED] [terminal] uid=UID PROGRAM [ARG]...`.
+ * one: `meddle log=FILE [at=PROCESS:CALL do=DEED] [always=PROCESS:CALL:ERROR] [terminal] uid=UID PROGRAM
+ * [ARG]...`. The other one fails in any case: it makes a machine that is another.
  *
  * Processes are numbered in the order in which they begin, and the calls of each from the first
  * exec of selfdock on; those that it makes as anything else are not counted. DEED is a number: the
@@ -42,12 +43,13 @@ extern long ptrace(int, pid_t, void *, void *);
 #define MOST 64
 static struct process {
     pid_t pid;
-    int is_selfdock, calls, is_meddled, halves;
+    int is_selfdock, calls, is_meddled, answer, halves;
     char place[100]; /* what was looked up last: most other calls are about it */
 } processes[MOST];
 static int count, running;
 static FILE *report;
 static int at_process = -1, at_call = -1, deed;
+static int always_process = -1, always_call = -1, always_error;
 static int is_late;
 
 /* What tells the calls of one name apart: the Nth argument, as a string or as a number. */
@@ -159,17 +161,18 @@ static void see_call(struct process *process) {
     if (ptrace(PTRACE_GET_SYSCALL_INFO, process->pid, (void *)sizeof info, &info) < 0) return;
     if (info.op == PTRACE_SYSCALL_INFO_EXIT && process->is_meddled) {
         process->is_meddled = 0;
-        answer(process->pid, -deed);
+        answer(process->pid, -process->answer);
     }
     if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !process->is_selfdock) return;
     int number = process - processes, call = process->calls++;
     int is_it = number == at_process && call == at_call;
+    int is_always = number == always_process && call == always_call;
     char text[240];
     describe(process, info.entry.nr, info.entry.args, text);
-    if (at_process >= 0 && !is_it) return;
-    fprintf(report, "%d %d %s\n", number, call, text);
-    if (!is_it) return;
-    if (deed < 0) {
+    if (at_process < 0 || is_it) fprintf(report, "%d %d %s\n", number, call, text);
+    if (!is_it && !is_always) return;
+    process->answer = is_it ? deed : always_error;
+    if (process->answer < 0) {
         kill(process->pid, SIGKILL);
         set_deadline();
     } else {
@@ -266,6 +269,8 @@ int main(int argc, char **argv) {
     for (argv++; *argv; argv++) {
         if (!strncmp(*argv, "log=", 4)) report = fopen(*argv + 4, "we");
         else if (!strncmp(*argv, "at=", 3)) sscanf(*argv + 3, "%d:%d", &at_process, &at_call);
+        else if (!strncmp(*argv, "always=", 7))
+            sscanf(*argv + 7, "%d:%d:%d", &always_process, &always_call, &always_error);
         else if (!strcmp(*argv, "do=kill")) deed = -1;
         else if (!strncmp(*argv, "do=", 3)) deed = atoi(*argv + 3);
         else if (!strcmp(*argv, "terminal")) has_terminal = 1;

@@ -81,6 +81,10 @@ pub enum Kind {
     InRoot,
     /// As always, but that there is no /dev/console.
     NoConsole,
+    /// As always, but that selfdock's own file is not mounted.
+    NoOwn,
+    /// Whole, but in a user namespace of the caller's, as if it had been asked for.
+    InUserNamespace,
     /// As always, but that one more filter restricts the command.
     Filtered,
     /// As always, but that nobody hears of a pid 1 that would stop itself.
@@ -95,6 +99,8 @@ pub struct Stage<'a> {
     words: Vec<String>,
     has_terminal: bool,
     directory: PathBuf,
+    /// What meddle.c is told of the machine.
+    machine: Option<String>,
     control: BTreeSet<String>,
     pub calls: Vec<Call>,
 }
@@ -112,6 +118,19 @@ impl<'a> Stage<'a> {
     /// `line` is selfdock's words, without the command: `$DIR` is the test's directory, `$N` a
     /// number that is new each time. With `terminal` before them, it has one.
     pub fn new(host: &'a Host, line: &str) -> Self {
+        Self::on_machine(host, line, None)
+    }
+
+    /// The same on a machine where the first call that begins with these words fails so.
+    pub fn where_it_fails(host: &'a Host, line: &str, (what, errno): (&str, Errno)) -> Self {
+        let usual = Self::new(host, line);
+        let is_it = |call: &&Call| call.what.starts_with(what);
+        let call = usual.calls.iter().find(is_it).expect("no such call");
+        let words = format!("always={}:{}:{}", call.process, call.number, errno as i32);
+        Self::on_machine(host, line, Some(words))
+    }
+
+    fn on_machine(host: &'a Host, line: &str, machine: Option<String>) -> Self {
         let (has_terminal, line) = match line.strip_prefix("terminal ") {
             Some(line) => (true, line),
             None => (false, line),
@@ -123,6 +142,7 @@ impl<'a> Stage<'a> {
             words,
             has_terminal,
             directory,
+            machine,
             control: BTreeSet::new(),
             calls: Vec::new(),
         };
@@ -197,6 +217,7 @@ impl<'a> Stage<'a> {
                 .arg(format!("at={}:{}", call.process, call.number))
                 .arg(format!("do={deed}"));
         }
+        command.args(&self.machine);
         command.stdin(Stdio::null()).current_dir(&self.directory);
         let terminal = self.has_terminal.then(new_terminal);
         if let Some((_, terminal)) = &terminal {
@@ -264,6 +285,37 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Is it a whole instance that was made without privilege, in place of one that was made with it?
+    fn is_in_user_namespace(&self, lines: &BTreeSet<String>) -> bool {
+        let of_machine = "map          0          0 4294967295";
+        let uid = self.host.uid();
+        let own = format!("map {uid:>10} {uid:>10} {:>10}", 1);
+        let powers = |line: &&String| line.starts_with("status Cap");
+        let is_powerless = |line: &String| line.ends_with("\t0000000000000000");
+        let mounts: Vec<_> = lines
+            .iter()
+            .filter(|line| line.starts_with("mount "))
+            .collect();
+        let is_root = |line: &&&String| line.split(' ').nth(2) == Some("/");
+        let of_mounts = |lines: &BTreeSet<String>| -> BTreeSet<String> {
+            let mounts = lines.iter().filter_map(|line| line.strip_prefix("mount "));
+            mounts
+                .map(|line| line.split(' ').nth(1).unwrap().to_owned())
+                .collect()
+        };
+        // What the host has on its root is there as well, and covered.
+        self.control.contains(of_machine)
+            && lines.contains(&own)
+            && lines.iter().filter(powers).count() == 5
+            && lines.iter().filter(powers).all(is_powerless)
+            && mounts.iter().all(|line| line.contains(",nosuid,"))
+            && mounts
+                .iter()
+                .filter(is_root)
+                .all(|line| line.contains(" ro,"))
+            && of_mounts(lines).is_superset(&of_mounts(&self.control))
+    }
+
     fn difference(&self, run: &Output) -> String {
         let lines = self.lines(run);
         let missing: Vec<_> = self.control.difference(&lines).collect();
@@ -306,14 +358,17 @@ impl<'a> Stage<'a> {
         if missing.is_empty() && more.is_empty() {
             return Some(Kind::Whole);
         }
+        if self.is_in_user_namespace(&lines) {
+            return Some(Kind::InUserNamespace);
+        }
         let no_exec = |line: &String| line.replace(",nosuid,nodev,", ",nosuid,nodev,noexec,");
         let is_own_tmpfs = |line: &String| line.contains(" - tmpfs none ");
         if missing.iter().all(is_own_tmpfs) && missing.iter().map(no_exec).eq(more.iter().cloned())
         {
             return Some(Kind::NoExec);
         }
-        let program = format!(" {} ro,nodev", self.host.program().display());
-        let at_dev = |line: &String| line.replace(&program, " /dev/selfdock ro,nodev");
+        let program = format!(" {} ro,", self.host.program().display());
+        let at_dev = |line: &String| line.replace(&program, " /dev/selfdock ro,");
         if missing.len() == 1 && missing.iter().map(at_dev).eq(more.iter().cloned()) {
             return Some(Kind::AtDev);
         }
@@ -324,8 +379,10 @@ impl<'a> Stage<'a> {
             return Some(Kind::InRoot);
         }
         if missing.len() == 1 && more.is_empty() {
-            let is_console = missing.iter().any(|line| line.contains(" /dev/console "));
-            return is_console.then_some(Kind::NoConsole);
+            let is_gone = |name: &str| missing.iter().any(|line| line.contains(name));
+            let is_own = is_gone(&program) || is_gone(" /dev/selfdock ro,");
+            let is_console = is_gone(" /dev/console ").then_some(Kind::NoConsole);
+            return is_console.or(is_own.then_some(Kind::NoOwn));
         }
         let more_filters = |line: &String| {
             let line = line.replace("Seccomp:\t0", "Seccomp:\t2");

@@ -41,6 +41,9 @@ int main(void) {
     int signal = 0;
     show("mount", "/proc/self/mountinfo", 0);
     show("status", "/proc/self/status", keys);
+    show("map", "/proc/self/uid_map", 0);
+    show("map", "/proc/self/gid_map", 0);
+    show("map", "/proc/self/setgroups", 0);
     show("limits", "/proc/self/limits", 0);
     show_descriptors();
     prctl(PR_GET_PDEATHSIG, &signal);
