@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use host::fixtures::{RIGHTS, TRY_EVERYTHING, UNDO, fake_etc};
 use host::table::seen;
-use host::{CANNOT, Host, Install, assert_refused, mounts, out, set_mode, text};
+use host::{CANNOT, Host, Install, PLAIN, assert_refused, mounts, out, set_mode, text};
 
 /// The words of `line` with `$DIR` and `$SD` filled in, as `Host::run_line` does.
 fn fill(host: &Host, line: &str) -> String {
@@ -1332,6 +1332,17 @@ fn selfdock_inside_an_instance_of_roots_has_no_privilege_and_says_so() {
         &as_root(&host, &words),
         &format!("cannot get privilege: {OF_ROOTLESS}"),
     );
+    // Its own file is of no use to root, so it is not the exception either.
+    let table = as_root(&host, &["run", "/bin/cat", "/proc/self/mountinfo"]);
+    let flags = out(&table)
+        .lines()
+        .map(|line| line.split(' ').nth(5).unwrap());
+    let has_nosuid = |flags: &str| flags.split(',').any(|flag| flag == "nosuid");
+    assert!(
+        flags.clone().count() > 5 && flags.clone().all(has_nosuid),
+        "{}",
+        text(&table)
+    );
     let map = as_root(
         &host,
         &["run", "$SD", "run", "/bin/cat", "/proc/self/uid_map"],
@@ -1342,10 +1353,10 @@ fn selfdock_inside_an_instance_of_roots_has_no_privilege_and_says_so() {
     );
 }
 
-/// A running instance: its supervisor, and the pid of its command.
+/// A running instance on a host of few mounts: its supervisor, and the pid of its command.
 #[allow(clippy::zombie_processes)] // who gets it waits for it
 fn start_sleeping(host: &Host, words: &[&str]) -> (std::process::Child, u32) {
-    let mut command = host.selfdock();
+    let mut command = host.on_host(PLAIN, host.program());
     let child = command
         .args(words.iter().map(|word| fill(host, word)))
         .args(["run", "/bin/sleep", "30"]);
