@@ -292,11 +292,11 @@ impl<'a> Stage<'a> {
         let own = format!("map {uid:>10} {uid:>10} {:>10}", 1);
         let powers = |line: &&String| line.starts_with("status Cap");
         let is_powerless = |line: &String| line.ends_with("\t0000000000000000");
-        let mounts: Vec<_> = lines
-            .iter()
-            .filter(|line| line.starts_with("mount "))
-            .collect();
-        let is_root = |line: &&&String| line.split(' ').nth(2) == Some("/");
+        let is_live = |line: &String| line.starts_with("mount ") && !line.contains(",nosuid,");
+        let is_writable = |line: &String| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[0] == "mount" && words[2] == "/" && words[3].starts_with("rw,")
+        };
         let of_mounts = |lines: &BTreeSet<String>| -> BTreeSet<String> {
             let mounts = lines.iter().filter_map(|line| line.strip_prefix("mount "));
             mounts
@@ -308,11 +308,8 @@ impl<'a> Stage<'a> {
             && lines.contains(&own)
             && lines.iter().filter(powers).count() == 5
             && lines.iter().filter(powers).all(is_powerless)
-            && mounts.iter().all(|line| line.contains(",nosuid,"))
-            && mounts
-                .iter()
-                .filter(is_root)
-                .all(|line| line.contains(" ro,"))
+            && !lines.iter().any(is_live)
+            && lines.iter().any(is_writable) == self.control.iter().any(is_writable)
             && of_mounts(lines).is_superset(&of_mounts(&self.control))
     }
 
