@@ -318,22 +318,25 @@ fn an_empty_mountpoint_of_roots_alone_costs_no_mount() {
     host.root_dir("at/full", 0o755);
     host.root_file("at/full/file", 0o644, "");
     host.caller_dir("at/own");
-    let count = |name: Option<&str>| {
+    host.caller_dir("at/way");
+    host.root_dir("at/way/empty", 0o755);
+    let count_of = |action: &str, name: Option<&str>| {
         let mut setup: Vec<String> = PLAIN.map(str::to_owned).into();
         if let Some(name) = name {
             setup.push(format!("mount -t tmpfs -o mode=755 tmpfs $AT/{name}"));
             setup.push(format!("echo seen > $AT/{name}/seen"));
         }
-        let script = "ls $AT/empty $AT/full $AT/own | grep -c seen || :
-            $SD run sh -c 'wc -l < /proc/self/mountinfo
-                ls $AT/empty $AT/full $AT/own | grep -c seen || :'";
-        let run = on(&host, &at, &setup, script);
+        let script = "ls $AT/empty $AT/full $AT/own $AT/way/empty | grep -c seen || :
+            $SD ACTION sh -c 'wc -l < /proc/self/mountinfo
+                ls $AT/empty $AT/full $AT/own $AT/way/empty | grep -c seen || :'";
+        let run = on(&host, &at, &setup, &script.replace("ACTION", action));
         let numbers = out(&run).lines().map(|line| line.parse().unwrap());
         let numbers: Vec<usize> = numbers.collect();
         let (outside, inside) = (numbers[0], numbers[2]);
         assert_eq!((outside, inside), (usize::from(name.is_some()), 0));
         numbers[1]
     };
+    let count = |name| count_of("run", name);
     let bare = count(None);
     assert_eq!(
         count(Some("empty")),
@@ -341,6 +344,11 @@ fn an_empty_mountpoint_of_roots_alone_costs_no_mount() {
     );
     assert!(count(Some("full")) > bare);
     assert!(count(Some("own")) > bare);
+    // Nor may anything on the way there be the caller's to change.
+    assert!(count(Some("way/empty")) > bare);
+    // What can be written to is never shown bare.
+    let is_bare = count_of("build", None) == bare;
+    assert_eq!(is_bare, Install::is_rootless());
 }
 
 /// A separate /usr is part of the system, and so is what a container puts on /etc/hosts.

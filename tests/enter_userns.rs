@@ -202,6 +202,22 @@ fn an_instance_whose_command_is_in_a_user_namespace_of_its_own_is_entered() {
     }
 }
 
+/// Nor does selfdock go to mounts of the command's own making, in which a set-user-id program would obey
+/// it.
+#[test]
+fn an_instance_whose_command_has_mounts_of_its_own_is_entered_elsewhere_or_not_at_all() {
+    let host = host();
+    for (program, mode) in MODES {
+        let program = host.path(program);
+        let command = ["unshare", "-Urm", "sh", "-c", "echo ready; exec sleep 100"];
+        let _running = start(&host, &program, mode, &[], &command);
+        host::assert_refused(
+            &enter(&host, &program, &["id"]),
+            "cannot enter \"web\": it is of another user namespace",
+        );
+    }
+}
+
 /// From inside a user namespace of the caller's, what is outside is of another one.
 #[test]
 fn an_instance_further_out_is_refused_in_words() {

@@ -539,3 +539,29 @@ fn a_start_is_made_of_the_calls_that_the_document_lists_in_that_order_and_of_no_
         "the supervisor's two calls, and the child's"
     );
 }
+
+/// Also by a second thread, or a process that forks at that moment, of which there is none today.
+#[test]
+fn every_descriptor_of_selfdocks_is_closed_by_exec_from_the_moment_that_it_is_there() {
+    const MAKERS: [&str; 9] = [
+        "open_tree",
+        "fsopen",
+        "fsmount",
+        "openat",
+        "openat2",
+        "open",
+        "signalfd4",
+        "socketpair",
+        "epoll_create1",
+    ];
+    let host = Host::new();
+    let mut made = 0;
+    for call in start(&host, &[]) {
+        let is_maker = MAKERS.contains(&call.name.as_str());
+        if is_maker && !call.text.contains(" = -1 ") {
+            assert!(call.text.contains("CLOEXEC"), "{call:?}");
+            made += 1;
+        }
+    }
+    assert!(made > 40, "{made}");
+}

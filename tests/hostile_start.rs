@@ -217,11 +217,8 @@ fn personality_and_process_attributes_weaken_nothing() {
 }
 
 /// What a program without the set-user-id bit says, if it must have privilege.
-const NOT_INSTALLED: &str = "selfdock is not installed set-user-id root\nhint: as root: ";
-
-fn remedy(program: &Path) -> String {
-    format!("chown root:root {program:?} && chmod 4755 {program:?}; or ./install.sh")
-}
+const NOT_INSTALLED: &str = "selfdock is not installed set-user-id root\n\
+    hint: ./install.sh, in its sources, installs it as it must be";
 
 /// Securebits are root's to set, so this is a container's doing: no start is better than a start
 /// with capabilities that do not go when the user id does.
@@ -240,10 +237,7 @@ fn secure_bits_that_change_what_ids_mean_are_refused() {
                     hint: an outer container withholds them: start it without SECBIT_NOROOT";
     let effective = "cannot use privilege: capabilities were effective from the start\n\
                      hint: give its file capabilities as permitted only: setcap ...+p";
-    let none = format!(
-        "cannot get privilege: {NOT_INSTALLED}{}",
-        remedy(&host.program())
-    );
+    let none = format!("cannot get privilege: {NOT_INSTALLED}");
     let (noroot, fixup) = (
         "+noroot,+noroot_locked",
         "+no_setuid_fixup,+no_setuid_fixup_locked",
@@ -566,11 +560,8 @@ fn a_link_to_selfdock_with_other_files_beside_it_is_selfdock_and_no_more() {
     assert_eq!(places, expected);
     assert!(out(&table).contains(&format!(" {} ro,", link.display())));
     let usual = host.program();
-    let nosuid = format!(
-        "selfdock is on a nosuid filesystem\n\
-         hint: as root: mount -o remount,suid $(findmnt -no TARGET -T {usual:?}); \
-         or install it elsewhere"
-    );
+    let nosuid = "selfdock is on a nosuid filesystem\n\
+         hint: PREFIX=DIR ./install.sh, where DIR is on a filesystem without nosuid";
     let bounded = "CAP_SYS_ADMIN is not in the capability bounding set\n\
          hint: an outer container, or an instance of root's, withholds it: docker run --cap-add SYS_ADMIN";
     let cause = Install::wanted().choose(&*nosuid, &nosuid, bounded);
@@ -586,7 +577,7 @@ fn a_link_to_selfdock_with_other_files_beside_it_is_selfdock_and_no_more() {
     let made = host.as_caller("cp").arg(&link).arg(&copy).output().unwrap();
     assert!(made.status.success(), "{}", text(&made));
     let refused = host.as_caller(&copy).args(forced).output().unwrap();
-    let cause = format!("{NOT_INSTALLED}{}", remedy(&copy));
+    let cause = NOT_INSTALLED.to_owned();
     assert_refused(&refused, &format!("cannot get privilege: {cause}"));
     let copy = host.as_caller(&copy).args(SAY).output().unwrap();
     assert_eq!(out(&copy), "ran\n");

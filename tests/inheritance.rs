@@ -1136,3 +1136,36 @@ fn a_writer_sees_the_end_when_the_command_closes_its_input() {
     let run: Output = child.wait_with_output().unwrap();
     assert_eq!(out(&run), "");
 }
+
+/// Attack: an error that libc takes for the end of a directory cuts the list of descriptors short.
+#[test]
+fn a_list_of_descriptors_that_is_cut_short_is_refused() {
+    let host = Host::new();
+    let start = |inject: &[&str]| {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=getdents64"]);
+        command.args(inject);
+        let id = host.uid().to_string();
+        command.args(["setpriv", "--clear-groups", "--reuid", &id, "--regid", &id]);
+        command
+            .arg(host.program())
+            .args(["run", "/bin/ls", "/proc/self/fd/9"]);
+        // A way out, were it passed.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "exec 9</; exec \"$@\"", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+            .current_dir("/")
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap()
+    };
+    let cut = start(&["-e", "inject=getdents64:error=ENOENT:when=1"]);
+    host::assert_refused(
+        &cut,
+        "cannot restrict the inherited descriptors: Input/output error",
+    );
+    // Whole, it has the directory in it.
+    let whole = start(&[]);
+    assert_eq!(whole.status.code(), Some(2), "{}", text(&whole));
+}
