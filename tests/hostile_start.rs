@@ -564,7 +564,7 @@ fn a_link_to_selfdock_with_other_files_beside_it_is_selfdock_and_no_more() {
          hint: PREFIX=DIR ./install.sh, where DIR is on a filesystem without nosuid";
     let bounded = "CAP_SYS_ADMIN is not in the capability bounding set\n\
          hint: an outer container, or an instance of root's, withholds it: docker run --cap-add SYS_ADMIN";
-    let cause = Install::wanted().choose(&*nosuid, &nosuid, bounded);
+    let cause = Install::wanted().choose(nosuid, nosuid, bounded);
     let usual = ["run", usual.to_str().unwrap()];
     let forced = [&["--privilege", "setuid"][..], &SAY].concat();
     assert_refused(
