@@ -612,7 +612,7 @@ mod tests {
             ),
             (
                 "--here",
-                "no action given: run, build, enter or ps",
+                "no action given: run, build, enter, ps or doctor",
                 Some("selfdock --help lists actions and options"),
             ),
         ] {
