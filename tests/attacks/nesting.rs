@@ -5,7 +5,7 @@ use crate::table::Outcome::{Refused, RefusedThenInside, Says, WithAndWithout};
 use crate::table::{ATTACK, Attack, BOUNDED};
 
 const NOT_ROOTS: &str = "cannot get privilege: selfdock is installed set-user-id, but does not belong to root\n\
-     hint: as root: chown root:root \"$SCRATCH/copy\" && chmod 4755 \"$SCRATCH/copy\"; or ./install.sh";
+     hint: ./install.sh, in its sources, installs it as it must be";
 
 pub const ATTACKS: &[Attack] = &[
     Attack {
@@ -53,7 +53,7 @@ pub const ATTACKS: &[Attack] = &[
                         hint: only root can trace a set-user-id program: sudo strace -u $USER selfdock"),
                     &RefusedThenInside(
                         "cannot get privilege: selfdock is not installed set-user-id root\n\
-                        hint: as root: chown root:root \"$SD\" && chmod 4755 \"$SD\"; or ./install.sh",
+                        hint: ./install.sh, in its sources, installs it as it must be",
                         BOUNDED,
                     ),
                 ),

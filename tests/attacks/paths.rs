@@ -49,16 +49,8 @@ macro_rules! own_mounts {
 }
 
 /// What selfdock says at a path where it has no privilege.
-macro_rules! nosuid {
-    ($path:literal) => {
-        concat!(
-            "cannot get privilege: selfdock is on a nosuid filesystem\n\
-             hint: as root: mount -o remount,suid $(findmnt -no TARGET -T \"",
-            $path,
-            "\"); or install it elsewhere"
-        )
-    };
-}
+const NOSUID: &str = "cannot get privilege: selfdock is on a nosuid filesystem\n\
+    hint: PREFIX=DIR ./install.sh, where DIR is on a filesystem without nosuid";
 
 const CAME_IN: Outcome = Says("come in");
 
@@ -305,11 +297,11 @@ pub const ATTACKS: &[Attack] = &[
         tries: &[
             (
                 "exec $SD -m ${SD%/*} /mnt run /mnt/selfdock --privilege setuid run true",
-                WithAndWithout(&Refused(nosuid!("/mnt/selfdock")), &Refused(BOUNDED)),
+                WithAndWithout(&Refused(NOSUID), &Refused(BOUNDED)),
             ),
             (
                 "exec $SD $IN -m $SD $FIX/place run $FIX/place --privilege setuid run true",
-                WithAndWithout(&Refused(nosuid!("$FIX/place")), &Refused(BOUNDED)),
+                WithAndWithout(&Refused(NOSUID), &Refused(BOUNDED)),
             ),
             (
                 "$SD -m ${SD%/*} /mnt run /mnt/selfdock run cat /proc/self/uid_map | map",
