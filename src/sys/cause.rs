@@ -100,6 +100,8 @@ impl Cause {
         let possible: &[Self] = match (call, errno) {
             ("unshare", Errno::ENOSPC) => &[Self::NoUserNamespaces],
             ("unshare", _) => &[Self::NotForUsers, Self::Filter, Self::Chroot],
+            // A read-only /proc counts as one with parts hidden.
+            (_, Errno::EROFS) => &[Self::MaskedProc],
             _ => &[Self::AppArmor, Self::NoMap],
         };
         let mut there = Self::against_user_namespaces().into_iter();
