@@ -262,7 +262,8 @@ impl<'a> Stage<'a> {
         let hit = hit.map(|line| {
             let hit = self.read_call(line);
             // Where the calls before it are not always as many, it may be another one.
-            let has_moved = hit.what != call.what && LAST.contains(&hit.name());
+            let is_uncertain = LAST.contains(&hit.name()) || self.words[0] == "enter";
+            let has_moved = hit.what != call.what && is_uncertain;
             let (is_start_up, is_waiting) = (call.is_start_up, call.is_waiting || has_moved);
             Call {
                 is_start_up,
