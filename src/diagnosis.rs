@@ -35,9 +35,10 @@ impl Diagnosis {
     pub fn find(_: &Unprivileged, was_privileged: bool) -> Result<Self, Errno> {
         signal::expect_children()?;
         // What a tracer keeps from us it may give to our children.
-        let setuid = match Cause::of_no_privilege() {
-            cause if !was_privileged => Some(Error::Unprivileged(cause).to_string()),
-            _ => refusal("setuid"),
+        let setuid = if was_privileged {
+            refusal("setuid")
+        } else {
+            Some(Error::Unprivileged(Cause::of_no_privilege()).to_string())
         };
         let setuid = Finding::new("setuid", setuid, Cause::against_privilege);
         let userns = Finding::new("userns", refusal("userns"), Cause::against_user_namespaces);

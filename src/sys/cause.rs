@@ -1,6 +1,6 @@
 //! What keeps the set-user-id bit from having its effect, or a user namespace from being made: for the
-//! message that says so, and for `doctor`. Runs without privilege, and nothing is decided by it, so that
-//! a /proc that lies does no harm.
+//! message that says so, and for `doctor`. Runs while nothing is effective. A /proc that lies does no harm:
+//! all that is decided by it is whether privilege that reaches nothing is given up, or refused.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
