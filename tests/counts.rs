@@ -120,7 +120,8 @@ fn a_start_makes_the_system_calls_of_the_baseline_and_no_other() {
     }
 }
 
-/// A page more or less is a matter of where the kernel finds the file in memory; a tenth is not. The
+/// How many it is also depends on which process is ahead after the fork, for whoever is writes to a page
+/// that is shared has it copied: hence a fifth. The
 /// other two builds are other programs, but not twice as large in memory.
 #[test]
 fn a_start_and_a_waiting_supervisor_touch_hardly_more_pages_than_the_baseline_says() {
@@ -131,7 +132,7 @@ fn a_start_and_a_waiting_supervisor_touch_hardly_more_pages_than_the_baseline_sa
         assert_eq!(of(&baseline, &begin).count(), 2);
         for (name, expected) in of(&baseline, &begin) {
             let most = match build {
-                Build::Released => expected + expected / 10,
+                Build::Released => expected + expected / 5,
                 Build::OtherLibc | Build::ForTests => expected * 2,
             };
             let found = found[&format!("{begin}{name}")];

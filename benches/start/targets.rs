@@ -45,6 +45,9 @@ pub fn of(report: &Report<'_>) -> Vec<Target> {
     let ratio = |one, other| report.median_of(&[one, other], |times| times[0] / times[1]);
     let to_floor = ratio(SELFDOCK, FLOOR);
     add("selfdock, to the floor", to_floor, Limit::AtMost(1.10));
+    // By that name tests/musl's program is to be given: see docs/performance.md.
+    let to_floor = ratio("musl", FLOOR);
+    add("musl, to the floor", to_floor, Limit::AtMost(0.90));
     let to_bwrap = ratio(SELFDOCK, "bwrap");
     add("selfdock, to bwrap", to_bwrap, Limit::AtMost(0.50));
     for levels in LEVELS {
