@@ -5,15 +5,20 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::Result;
-use crate::worker::{self, User};
+use crate::cases::Case;
+use crate::options::Options;
+use crate::worker::{self, Job, Taken, User};
 
 const FLOOR: &str = include_str!("../floor.c");
+
+/// An empty directory of root's that nobody else can move: as most hosts' mounts are, and simple to
+/// hide. Those that are scattered are in a directory that is not: the hard way.
+const PLACE_OF_MOUNTS: &str = "/mnt";
 
 /// The installed programs. Dropping it removes them.
 pub struct Stage {
@@ -24,7 +29,7 @@ pub struct Stage {
 
 impl Stage {
     /// Installs selfdock and the floor. Needs root, and a C compiler.
-    pub fn set() -> Result<Self> {
+    pub fn set(options: &Options) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             return Err("the benchmark installs set-user-id programs: run it as root".into());
         }
@@ -43,9 +48,17 @@ impl Stage {
         };
         chown(&stage.dir, Some(0), Some(user.0))?;
         set_mode(&stage.dir, 0o750)?;
-        stage.install_selfdock()?;
+        stage.install("selfdock", &built())?;
+        for (name, path) in &options.beside {
+            stage.install(name, path)?;
+        }
         stage.install_floor()?;
         Ok(stage)
+    }
+
+    /// Whoever starts things here.
+    pub fn user(&self) -> User {
+        self.user
     }
 
     /// The path of something in the directory, as a word of a command.
@@ -60,22 +73,45 @@ impl Stage {
         Ok(path)
     }
 
-    /// How long it takes the unprivileged user to start `command` so often.
-    pub fn time(&self, command: &[String], starts: usize) -> Result<Duration> {
-        let time = worker::time(self.user, command, starts);
+    /// The same, where the user may write.
+    pub fn user_dir(&self, name: &str) -> Result<String> {
+        let path = self.dir(name)?;
+        chown(&path, Some(self.user.0), Some(self.user.0))?;
+        Ok(path)
+    }
+
+    /// Makes so many directories of the root filesystem to mount something on.
+    pub fn make_mountpoints(&self, count: usize) -> Result<()> {
+        (0..count).try_for_each(|number| self.dir(&format!("mountpoints/{number}")).map(drop))
+    }
+
+    /// What it takes to start the command of `case` so often.
+    pub fn take(&self, case: &Case, starts: usize) -> Result<Taken> {
+        let mountpoints = if case.is_scattered {
+            self.dir("mountpoints")?
+        } else {
+            PLACE_OF_MOUNTS.to_owned()
+        };
+        let taken = worker::take(&Job {
+            user: case.user.unwrap_or(self.user),
+            starts,
+            workers: case.workers,
+            mounts: case.mounts,
+            mountpoints: Path::new(&mountpoints),
+            command: &case.command,
+        });
         match self.interrupts.read_signal()? {
             Some(_) => Err("interrupted".into()),
-            None => time,
+            None => taken,
         }
     }
 
-    /// The program that cargo built for this, or the one to be released.
-    fn install_selfdock(&self) -> Result<()> {
-        let built = std::env::var_os("SELFDOCK_BINARY")
-            .map_or(env!("CARGO_BIN_EXE_selfdock").into(), PathBuf::from);
-        let path = self.dir.join("selfdock");
-        fs::copy(&built, &path).map_err(|error| format!("{}: {error}", built.display()))?;
-        make_setuid(&path)
+    /// Makes a set-user-id copy, and tells its path.
+    pub fn install(&self, name: &str, built: &Path) -> Result<String> {
+        let path = self.dir.join(name);
+        fs::copy(built, &path).map_err(|error| format!("{}: {error}", built.display()))?;
+        make_setuid(&path)?;
+        Ok(path.display().to_string())
     }
 
     fn install_floor(&self) -> Result<()> {
@@ -100,6 +136,11 @@ impl Drop for Stage {
             eprintln!("cannot remove {}: {error}", self.dir.display());
         }
     }
+}
+
+/// The program that cargo built for this, or the one to be released.
+pub fn built() -> PathBuf {
+    std::env::var_os("SELFDOCK_BINARY").map_or(env!("CARGO_BIN_EXE_selfdock").into(), PathBuf::from)
 }
 
 /// From now on ^C and the like are read and not died of, so that nothing set-user-id stays behind.

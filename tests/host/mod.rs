@@ -8,6 +8,7 @@
 //! file knows. At the end nothing may be left: no process of that user, no mount, no file.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod counts;
 pub mod fixtures;
 pub mod table;
 pub mod terminal;
