@@ -1,17 +1,15 @@
 //! Covers: empty mounts that hide the mounts on a root filesystem, and with them what lies beneath.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use crate::filesystems::new_filesystem;
-use crate::instance::{InstanceError, Subject, put};
+use crate::dev::Slots;
+use crate::instance::InstanceError;
 use crate::mountinfo::MountTable;
-use crate::path::InstancePath;
 use crate::place::NewRoot;
 use crate::root::Keeps;
-use crate::sys::fs;
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::Shelved;
 use crate::tree::Tree;
@@ -27,6 +25,7 @@ pub fn cover_mounts(
     new_root: &NewRoot,
     keeps: Keeps,
     table: &MountTable<'_>,
+    slots: &Slots,
 ) -> Result<(), InstanceError> {
     let mut covers = None;
     for entry in table.children(new_root.mount_id()) {
@@ -49,15 +48,15 @@ pub fn cover_mounts(
         }
         let covers = match &covers {
             Some(covers) => covers,
-            None => covers.insert(Covers::make(shelved, new_root)?),
+            None => covers.insert(Covers::of(new_root, slots).map_err(InstanceError::Cover)?),
         };
         let cover = if place.stat.is_dir() {
-            &covers.dir
+            covers.dir
         } else {
-            &covers.file
+            covers.file
         };
         let raised = shelved.raise()?;
-        Tree::clone_of(&raised, cover, Attr::RDONLY, Depth::One)
+        Tree::clone_of(&raised, cover, Attr::RDONLY.and(Attr::NODEV), Depth::One)
             .and_then(|cover| mount::attach(&raised, &cover, &place))
             .map_err(InstanceError::Cover)?;
     }
@@ -83,37 +82,23 @@ fn is_out_of_reach(errno: Errno) -> bool {
 }
 
 /// An empty directory and an empty file, to be cloned as often as needed.
-struct Covers {
-    dir: OwnedFd,
-    file: OwnedFd,
+struct Covers<'a> {
+    dir: &'a OwnedFd,
+    file: &'a OwnedFd,
 }
 
-impl Covers {
-    /// They are on a tmpfs beneath what will be /dev/shm: before Linux 6.15 what is not attached
-    /// cannot be cloned.
-    fn make(shelved: &mut Shelved, new_root: &NewRoot) -> Result<Self, InstanceError> {
-        let options = [(c"mode", c"755"), (c"size", c"64k")];
-        let attr = Attr::NODEV.and(Attr::NOEXEC);
-        let tmpfs = new_filesystem(&shelved.raise()?, ("tmpfs", c"tmpfs"), &options, attr)?;
-        let target = InstancePath::literal(c"/dev/shm");
-        put(
-            shelved,
-            new_root,
-            &tmpfs,
-            target,
-            Subject::Filesystem("tmpfs"),
-        )?;
-        let made = fs::create_dir(tmpfs.fd(), c"dir")
-            .and_then(|()| fs::set_mode(tmpfs.fd(), c"dir", 0o755))
-            .and_then(|()| fs::create_file(tmpfs.fd(), c"file"))
-            .and_then(|()| fs::set_mode(tmpfs.fd(), c"file", 0o644));
-        let open = |name| fs::open_beneath(shelved, tmpfs.as_fd(), name);
-        made.and_then(|()| {
-            Ok(Self {
-                dir: open(c"dir")?,
-                file: open(c"file")?,
-            })
+impl<'a> Covers<'a> {
+    /// Takes two places in our own /dev, which nothing is written to beneath what they are for. Not
+    /// something detached: before Linux 6.15 it could not be cloned.
+    fn of(new_root: &NewRoot, slots: &'a Slots) -> Result<Self, Errno> {
+        let place = |is_dir, mode| {
+            let (name, place) = slots.empty(is_dir).ok_or(Errno::ENOENT)?;
+            new_root.set_mode_in_dev(name, mode)?;
+            Ok(place)
+        };
+        Ok(Self {
+            dir: place(true, 0o755)?,
+            file: place(false, 0o644)?,
         })
-        .map_err(InstanceError::Cover)
     }
 }

@@ -3,23 +3,13 @@
 
 use std::ffi::CStr;
 
-use crate::instance::{InstanceError, Subject, misplaced, put};
+use crate::instance::{InstanceError, Subject, misplaced};
 use crate::path::InstancePath;
 use crate::place::NewRoot;
-use crate::sys::fs;
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::{Raised, Shelved};
 use crate::tmpfs::TmpfsOptions;
 use crate::tree::Tree;
-
-/// Links in /dev, and what they lead to.
-const LINKS: [(&CStr, &CStr); 5] = [
-    (c"fd", c"/proc/self/fd"),
-    (c"stdin", c"/proc/self/fd/0"),
-    (c"stdout", c"/proc/self/fd/1"),
-    (c"stderr", c"/proc/self/fd/2"),
-    (c"ptmx", c"pts/ptmx"),
-];
 
 /// Of everything in /proc, beside nosuid.
 const PROC_ATTR: Attr = Attr::NODEV.and(Attr::NOEXEC);
@@ -53,28 +43,16 @@ pub fn new_tmpfs(
     new_filesystem(raised, ("tmpfs", c"tmpfs"), &options, attr)
 }
 
-/// Our own /dev: a small tmpfs with links for now, and writable until it is sealed.
-pub fn put_dev(shelved: &mut Shelved, new_root: &mut NewRoot) -> Result<(), InstanceError> {
+/// Our own /dev, writable until it is sealed.
+pub fn new_dev(raised: &Raised<'_>) -> Result<Tree, InstanceError> {
     let options = [(c"mode", c"755"), (c"size", c"64k")];
-    let dev = new_filesystem(
-        &shelved.raise()?,
-        ("tmpfs", c"tmpfs"),
-        &options,
-        Attr::NOEXEC,
-    )?;
-    for (name, destination) in LINKS {
-        fs::create_link(dev.fd(), name, destination).map_err(|errno| {
-            InstanceError::Filesystem {
-                kind: "tmpfs",
-                errno,
-            }
-        })?;
-    }
-    let target = InstancePath::literal(c"/dev");
-    let subject = Subject::Filesystem("tmpfs");
-    new_root
-        .put_dev(shelved, dev)
-        .map_err(|error| misplaced(subject, target, error))
+    new_filesystem(raised, ("tmpfs", c"tmpfs"), &options, Attr::NOEXEC)
+}
+
+/// The terminals of the instance, none of which is one of the host's.
+pub fn new_pts(raised: &Raised<'_>) -> Result<Tree, InstanceError> {
+    let options = [(c"mode", c"620"), (c"ptmxmode", c"666")];
+    new_filesystem(raised, ("devpts", c"devpts"), &options, Attr::NOEXEC)
 }
 
 /// The processes of the instance; where the caller sees a /proc with parts hidden, nothing else.
@@ -135,48 +113,4 @@ fn put_in_proc(
         .find(shelved, &target)
         .and_then(|place| new_root.attach(shelved, tree, &place, &target));
     placed.map_err(|error| misplaced(Subject::Filesystem("proc"), target, error))
-}
-
-/// Device nodes, terminals and shared memory; the places for them are made as they come.
-pub fn fill_dev(
-    shelved: &mut Shelved,
-    new_root: &NewRoot,
-    devices: Vec<(&'static CStr, Tree)>,
-    console: Option<Tree>,
-    may_exec_tmp: bool,
-) -> Result<(), InstanceError> {
-    let console = console.map(|console| (c"/dev/console", console));
-    for (path, device) in devices.into_iter().chain(console) {
-        put(
-            shelved,
-            new_root,
-            &device,
-            InstancePath::literal(path),
-            Subject::Device,
-        )?;
-    }
-    let options = [(c"mode", c"620"), (c"ptmxmode", c"666")];
-    let pts = new_filesystem(
-        &shelved.raise()?,
-        ("devpts", c"devpts"),
-        &options,
-        Attr::NOEXEC,
-    )?;
-    let target = InstancePath::literal(c"/dev/pts");
-    put(
-        shelved,
-        new_root,
-        &pts,
-        target,
-        Subject::Filesystem("devpts"),
-    )?;
-    let shm = new_tmpfs(&shelved.raise()?, &TmpfsOptions::SHARED, may_exec_tmp)?;
-    let target = InstancePath::literal(c"/dev/shm");
-    put(
-        shelved,
-        new_root,
-        &shm,
-        target,
-        Subject::Filesystem("tmpfs"),
-    )
 }

@@ -6,7 +6,8 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::covers::cover_mounts;
-use crate::filesystems::{fill_dev, new_proc, new_tmpfs, put_dev, put_proc};
+use crate::dev::{Device, Slots};
+use crate::filesystems::{new_dev, new_proc, new_pts, new_tmpfs, put_proc};
 use crate::mountinfo::{MountTable, MountTableError};
 use crate::own::{OwnFiles, OwnProgram};
 use crate::path::{HostPath, InstancePath};
@@ -93,7 +94,22 @@ pub fn assemble(
         has_whole_procfs,
         is_hosts_own: _,
     } = trees;
-    let proc = new_proc(&shelved.raise()?, has_whole_procfs)?;
+    let raised = shelved.raise()?;
+    let proc = new_proc(&raised, has_whole_procfs)?;
+    let tmp = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
+    let dev = new_dev(&raised)?;
+    let pts = new_pts(&raised)?;
+    let shm = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
+    drop(raised);
+    let console = own.console.map(|console| (c"/dev/console", console));
+    let devices = devices.into_iter().chain(console);
+    let devices = devices.map(|(path, tree)| Device::new(path, Subject::Device, tree));
+    let others = [
+        Device::new(c"/dev/pts", Subject::Filesystem("devpts"), pts),
+        Device::new(c"/dev/shm", Subject::Filesystem("tmpfs"), shm),
+    ];
+    let slots = Slots::make(&dev, devices.chain(others))?;
+
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;
     // Read before anything of ours is on the root: what is ours is not to be covered.
@@ -101,9 +117,11 @@ pub fn assemble(
         .map(|keeps| Ok((keeps, procfs.mount_table()?)))
         .transpose();
     let table = table.map_err(InstanceError::Cover)?;
-    put_dev(shelved, &mut new_root)?;
+    new_root.put_dev(shelved, dev).map_err(|error| {
+        let target = InstancePath::literal(c"/dev");
+        misplaced(Subject::Filesystem("tmpfs"), target, error)
+    })?;
     put_proc(shelved, &new_root, &proc, has_whole_procfs)?;
-    let tmp = new_tmpfs(&shelved.raise()?, &TmpfsOptions::SHARED, may_exec_tmp)?;
     put(
         shelved,
         &new_root,
@@ -112,9 +130,15 @@ pub fn assemble(
         Subject::Filesystem("tmpfs"),
     )?;
     if let Some((keeps, table)) = table {
-        cover_mounts(shelved, &new_root, keeps, &MountTable::parse(&table)?)?;
+        cover_mounts(
+            shelved,
+            &new_root,
+            keeps,
+            &MountTable::parse(&table)?,
+            &slots,
+        )?;
     }
-    fill_dev(shelved, &new_root, devices, own.console, may_exec_tmp)?;
+    slots.fill(shelved, &new_root)?;
     for step in steps {
         put_step(shelved, &new_root, step, may_exec_tmp)?;
     }

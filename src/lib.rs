@@ -19,6 +19,7 @@ pub mod cli;
 pub mod command;
 pub mod covers;
 pub mod delivery;
+pub mod dev;
 pub mod diagnosis;
 pub mod enter;
 pub mod environment;

@@ -194,8 +194,21 @@ impl NewRoot {
         } else {
             fs::create_file(dev.fd(), &name)
         };
-        made.map_err(PlaceError::Make)?;
+        made.map(drop).map_err(PlaceError::Make)?;
         self.find(shelved, target)
+    }
+
+    /// Is `tree` what this name in our own /dev leads to?
+    pub fn is_in_dev(&self, shelved: &Shelved, name: &CStr, tree: &Tree) -> Result<bool, Errno> {
+        let dev = self.dev.as_ref().ok_or(Errno::ENOENT)?;
+        let there = Stat::of_entry(shelved, dev.fd(), name)?;
+        Ok(there.mount_id == tree.stat.mount_id)
+    }
+
+    /// Sets the permissions of this name in our own /dev, whatever the caller's umask.
+    pub fn set_mode_in_dev(&self, name: &CStr, mode: u32) -> Result<(), Errno> {
+        let dev = self.dev.as_ref().ok_or(Errno::ENOENT)?;
+        fs::set_mode(dev.fd(), name, mode)
     }
 
     /// Makes our own /dev read-only.

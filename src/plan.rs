@@ -18,7 +18,7 @@ use crate::sys::procfs::Procfs;
 use crate::tmpfs::TmpfsOptions;
 use crate::tree::Tree;
 
-/// The device nodes of an instance: name, major and minor number.
+/// The device nodes of an instance: where they are on the host, major and minor number.
 const DEVICES: [(&CStr, u32, u32); 6] = [
     (c"/dev/null", 1, 3),
     (c"/dev/zero", 1, 5),

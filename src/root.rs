@@ -295,6 +295,7 @@ mod tests {
                 uid,
                 links: 1,
                 special,
+                size: 0,
             }
         };
         let (roots, anyones) = (stat(0, 0o40755), stat(1000, 0o40755));

@@ -107,10 +107,11 @@ pub fn restrict_inherited(procfs: &Procfs, wishes: &Wishes) -> Result<Inherited,
             continue;
         }
         let leash = Leash::inherit(descriptor, number)?;
+        let stat = Stat::of(descriptor)?;
         // Of each, wanted or not.
         let unfit = match &leash {
             Some(_) => Some(Unfit::Leash),
-            None => unfit(procfs, descriptor, number)?,
+            None => unfit(procfs, descriptor, &stat)?,
         };
         if let Some(unfit) = unfit
             && wishes.kept.contains(&number)
@@ -119,7 +120,8 @@ pub fn restrict_inherited(procfs: &Procfs, wishes: &Wishes) -> Result<Inherited,
         }
         missing.retain(|kept| *kept != number);
         if unfit.is_none() && wishes.wants(number) {
-            inherited.has_terminal |= is_terminal(descriptor)?;
+            // On Linux nothing but a character device is a terminal.
+            inherited.has_terminal |= stat.is(libc::S_IFCHR) && descriptor.is_terminal();
         } else {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
@@ -138,37 +140,29 @@ fn is_plug(descriptor: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// What keeps it from passing.
-fn unfit(
-    procfs: &Procfs,
-    descriptor: BorrowedFd<'_>,
-    number: RawFd,
-) -> Result<Option<Unfit>, Errno> {
+fn unfit(procfs: &Procfs, descriptor: BorrowedFd<'_>, stat: &Stat) -> Result<Option<Unfit>, Errno> {
     if fcntl(descriptor, FcntlArg::F_GETFL)? & OFlag::O_PATH.bits() != 0 {
         return Ok(Some(Unfit::Place));
     }
     let unless = |passes: bool, unfit: Unfit| if passes { None } else { Some(unfit) };
-    Ok(match Stat::of(descriptor)?.mode & libc::S_IFMT {
+    Ok(match stat.mode & libc::S_IFMT {
         libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => None,
         libc::S_IFREG => match fs::kind_of_file(descriptor)? {
             // Regular files to stat(2): namespaces, wherever they are mounted, and pidfds.
             FileKind::Namespace => Some(Unfit::Namespace),
             FileKind::Pidfd => Some(Unfit::Pidfd),
-            FileKind::Anonymous => unless(is_harmless(procfs, number)?, Unfit::Other),
+            FileKind::Anonymous => unless(is_harmless(procfs, descriptor)?, Unfit::Other),
             FileKind::Other => None,
         },
         libc::S_IFDIR => Some(Unfit::Directory),
-        0 => unless(is_harmless(procfs, number)?, Unfit::Other),
+        0 => unless(is_harmless(procfs, descriptor)?, Unfit::Other),
         _ => Some(Unfit::Other),
     })
 }
 
-/// Only a character device is asked: on Linux nothing else is a terminal.
-fn is_terminal(descriptor: BorrowedFd<'_>) -> Result<bool, Errno> {
-    Ok(Stat::of(descriptor)?.is(libc::S_IFCHR) && descriptor.is_terminal())
-}
-
-fn is_harmless(procfs: &Procfs, number: RawFd) -> Result<bool, Errno> {
-    Ok(HARMLESS.contains(&procfs.name_of_descriptor(number)?.as_slice()))
+fn is_harmless(procfs: &Procfs, descriptor: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let name = procfs.name_of_descriptor(descriptor.as_raw_fd())?;
+    Ok(HARMLESS.contains(&name.as_slice()))
 }
 
 /// Closes every descriptor of this process but `kept`: close_range(2), Linux 5.9.

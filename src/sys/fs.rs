@@ -111,27 +111,34 @@ pub struct Stat {
     pub links: u32,
     /// Of a device node: which device, major and minor.
     pub special: (u32, u32),
+    /// Bytes, or what the filesystem says instead.
+    pub size: u64,
 }
 
 impl Stat {
     /// Asks about `fd`: statx(2) with an empty path, Linux 5.8 for the mount's number.
     pub fn of(fd: impl AsFd) -> Result<Self, Errno> {
-        Self::at(fd.as_fd().as_raw_fd())
+        Self::at(fd.as_fd().as_raw_fd(), c"")
+    }
+
+    /// Asks about what is at `name` in a directory of our own, and about the mount on top there.
+    pub fn of_entry(_: &Shelved, own: &OwnedFd, name: &CStr) -> Result<Self, Errno> {
+        Self::at(own.as_raw_fd(), name)
     }
 
     /// Asks about the current directory, whether or not it can be searched or named.
     pub fn of_current_dir() -> Result<Self, Errno> {
-        Self::at(libc::AT_FDCWD)
+        Self::at(libc::AT_FDCWD, c"")
     }
 
-    fn at(fd: c_int) -> Result<Self, Errno> {
+    fn at(fd: c_int, path: &CStr) -> Result<Self, Errno> {
         let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
         // What is known already will do: a FUSE server could let the question wait.
-        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_DONT_SYNC;
         let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
-        let (path, buffer) = (c"".as_ptr(), answer.as_mut_ptr());
-        // SAFETY: `path` is a NUL-terminated literal; the kernel writes one `struct statx` into
-        // `buffer`, which is one; with an empty path `fd` is only looked at.
+        let (path, buffer) = (path.as_ptr(), answer.as_mut_ptr());
+        // SAFETY: `path` is NUL-terminated and outlives the call; the kernel writes one `struct statx`
+        // into `buffer`, which is one; `fd` is only looked at.
         let status = unsafe { libc::syscall(libc::SYS_statx, fd, path, flags, mask, buffer) };
         Errno::result(status)?;
         // SAFETY: zeroed and then filled in; every field is an integer, for which zero is a value.
@@ -149,6 +156,7 @@ impl Stat {
             uid: answer.stx_uid,
             links: answer.stx_nlink,
             special: (answer.stx_rdev_major, answer.stx_rdev_minor),
+            size: answer.stx_size,
         })
     }
 
@@ -233,15 +241,19 @@ pub fn current_dir() -> Option<std::ffi::CString> {
     path.to_bytes().starts_with(b"/").then(|| path.to_owned())
 }
 
-/// Makes the directory `name` in a tmpfs of our own.
-pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    nix::sys::stat::mkdirat(own, name, Mode::from_bits_truncate(0o755))
+/// Makes the empty directory `name` in a tmpfs of our own, for something to be mounted on it.
+pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    nix::sys::stat::mkdirat(own, name, Mode::from_bits_truncate(0o755))?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(own, name, flags, Mode::empty())
 }
 
 /// Makes the empty file `name` in a tmpfs of our own, for something to be mounted on it.
-pub fn create_file(own: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    openat(own, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+///
+/// Open for reading only: with a writer on it, a mount cannot become read-only.
+pub fn create_file(own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    openat(own, name, flags, Mode::from_bits_truncate(0o644))
 }
 
 /// Sets the permissions of `name` in a tmpfs of our own, whatever the caller's umask.

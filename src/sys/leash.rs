@@ -151,7 +151,7 @@ impl Leash {
     /// Whoever forges one can but stop or end a process of their own. Not one of 0 to 2, whose
     /// numbers must stay taken.
     pub(super) fn inherit(socket: BorrowedFd<'_>, number: RawFd) -> Result<Option<Self>, Errno> {
-        let is_possible = getpid().as_raw() == 1 && number > libc::STDERR_FILENO;
+        let is_possible = number > libc::STDERR_FILENO && getpid().as_raw() == 1;
         if !is_possible || !Stat::of(socket)?.is(libc::S_IFSOCK) {
             return Ok(None);
         }
