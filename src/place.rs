@@ -77,8 +77,9 @@ impl NewRoot {
         let raised = shelved.raise()?;
         mount::attach(&raised, &tree, &slash).map_err(PlaceError::Attach)?;
         mount::pivot(&raised, tree.fd()).map_err(PlaceError::Attach)?;
+        mount::detach_top(&raised).map_err(PlaceError::Attach)?;
         drop(raised);
-        // The old root, and whatever was mounted over it: each was a way out by `/..`, which leads
+        // That was the old root, or what was mounted over it: each was a way out by `/..`, which leads
         // to the top of what is stacked on the root directory.
         while Self::top(shelved)?.mount_id != tree.stat.mount_id {
             mount::detach_top(&shelved.raise()?).map_err(PlaceError::Attach)?;
@@ -97,9 +98,7 @@ impl NewRoot {
 
     /// What is on top of the root directory.
     fn top(shelved: &Shelved) -> Result<Stat, PlaceError> {
-        fs::open_dir(shelved, c"/..")
-            .and_then(Stat::of)
-            .map_err(PlaceError::Lookup)
+        Stat::of_top(shelved).map_err(PlaceError::Lookup)
     }
 
     /// Number of the mount that is the root.

@@ -199,7 +199,7 @@ impl Plan {
         let root = root.uncovers_nothing(shelved, &table, program);
         Ok(Trees {
             is_hosts_own: root.is_hosts_own() && steps.is_empty(),
-            root: root.finish(&shelved.raise()?)?,
+            root: root.finish(shelved)?,
             devices,
             steps,
             may_exec_tmp: self.may_exec_tmp,

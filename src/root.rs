@@ -151,11 +151,11 @@ impl RootClone {
     }
 
     /// The bare clone, or else the whole tree.
-    pub fn finish(self, raised: &Raised<'_>) -> Result<Root, PlanError> {
+    pub fn finish(self, shelved: &mut Shelved) -> Result<Root, PlanError> {
         match self.bare {
             Some(tree) => Ok(Root { tree, keeps: None }),
             None => {
-                let tree = self.place.clone_to(raised, Depth::All)?;
+                let tree = self.place.clone_to(&shelved.raise()?, Depth::All)?;
                 Ok(Root {
                     tree,
                     keeps: Some(Keeps {

@@ -132,6 +132,7 @@ pub(super) fn answer(program: &[sock_filter], table: u32, number: u32, arguments
             }
             0x54 => loaded &= k,
             0x15 => place += jump(loaded == k),
+            0x35 => place += jump(loaded >= k),
             0x45 => place += jump(loaded & k != 0),
             0x06 => return k,
             other => panic!("instruction {other:#x}"),

@@ -176,7 +176,8 @@ macro_rules! c_main {
         ) -> ::core::ffi::c_int {
             // SAFETY: libc calls `main` once, with the vectors that the kernel laid out.
             let start = unsafe { $crate::sys::entry::Start::read(argc, argv) };
-            $crate::run(&start).into()
+            // Not by way of libc, which has nothing of ours to do at the end.
+            $crate::sys::process::exit($crate::run(&start))
         }
     };
 }

@@ -7,7 +7,6 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FchmodatFlags, Mode};
@@ -121,6 +120,16 @@ impl Stat {
         Self::at(fd.as_fd().as_raw_fd(), c"")
     }
 
+    /// Asks about the root directory of this process.
+    pub fn of_root(_: &Shelved) -> Result<Self, Errno> {
+        Self::at(libc::AT_FDCWD, c"/")
+    }
+
+    /// Asks about the top of what is mounted on the root directory of this process.
+    pub fn of_top(_: &Shelved) -> Result<Self, Errno> {
+        Self::at(libc::AT_FDCWD, c"/..")
+    }
+
     /// Asks about what is at `name` in a directory of our own, and about the mount on top there.
     pub fn of_entry(_: &Shelved, own: &OwnedFd, name: &CStr) -> Result<Self, Errno> {
         Self::at(own.as_raw_fd(), name)
@@ -220,12 +229,36 @@ pub fn is_noexec(fd: impl AsFd) -> Result<bool, Errno> {
 pub fn is_empty_dir(_: &Shelved, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let readable = openat(dir, c".", flags, Mode::empty())?;
-    for entry in Dir::from_fd(readable)?.iter() {
-        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
+    let mut is_empty = true;
+    for_each_name(&readable, |name| is_empty &= matches!(name, b"." | b".."))?;
+    Ok(is_empty)
+}
+
+/// Passes every name in a directory, which is open for reading, to `visit`: getdents64(2).
+///
+/// Not by libc, which takes some errors for the end, and 32 KiB for each directory.
+pub(super) fn for_each_name(dir: &OwnedFd, mut visit: impl FnMut(&[u8])) -> Result<(), Errno> {
+    // Of `struct linux_dirent64`: where the length of an entry is, and the name in it.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let mut buffer = [0_u8; 2048];
+    loop {
+        let (number, start, size) = (dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+        // SAFETY: the kernel writes at most `size` bytes from `start`, and `buffer` has that many.
+        let status = unsafe { libc::syscall(libc::SYS_getdents64, number, start, size) };
+        let count = usize::try_from(Errno::result(status)?).unwrap_or(0);
+        let mut rest = buffer.get(..count).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        while let Some(length) = rest.get(LENGTH..).and_then(|field| field.first_chunk()) {
+            let length = usize::from(u16::from_ne_bytes(*length));
+            let (entry, others) = rest.split_at_checked(length).ok_or(Errno::EIO)?;
+            let name = entry.get(NAME..).ok_or(Errno::EIO)?;
+            visit(name.split(|byte| *byte == 0).next().unwrap_or_default());
+            rest = others;
         }
     }
-    Ok(true)
 }
 
 /// The path of the current directory, or `None` if it has none here: deleted, or out of reach.

@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, Pid, getpgid, getpid};
 use thiserror::Error;
 
-use super::fs::{self, Stat};
+use super::fs::Stat;
 use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
 use super::privilege::{self, PrivilegeError, Raised, Renounced, Shelved};
@@ -42,12 +42,11 @@ pub fn expect_to_be_pid_1() -> Result<(), NamespaceError> {
 /// Errors: `ENOSPC` at `user.max_mnt_namespaces` or `fs.mount-max`.
 /// Source: `copy_mnt_ns()` in Linux `fs/namespace.c`.
 pub fn unshare_mount_namespace(shelved: &mut Shelved) -> Result<(), NamespaceError> {
-    let root = |shelved: &Shelved| fs::open_dir(shelved, c"/").and_then(Stat::of);
-    let before = root(shelved)?;
+    let before = Stat::of_root(shelved)?;
     let raised = shelved.raise()?;
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
     drop(raised);
-    if root(shelved)?.mount_id == before.mount_id {
+    if Stat::of_root(shelved)?.mount_id == before.mount_id {
         return Err(NamespaceError::Ineffective);
     }
     Ok(())

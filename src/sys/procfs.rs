@@ -9,12 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::str::FromStr;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::fs::{Stat, is_on_procfs, open_without_links};
+use super::fs::{Stat, for_each_name, is_on_procfs, open_without_links};
 use super::new_descriptor;
 use super::privilege::{AtRest, Raised, Renounced, Shelved};
 use super::process::Process;
@@ -62,8 +61,7 @@ impl Procfs {
     /// A loop up to RLIMIT_NOFILE would miss those above a limit that was lowered since. But since
     /// Linux 6.2 the size of the directory is how many there are (`proc_fd_getattr()` in Linux
     /// `fs/proc/fd.c`), and mostly these are among the first numbers: to ask each of those takes less
-    /// time than a list. `EIO` if the list lacks what is certainly open: libc takes some errors for
-    /// the end of a directory.
+    /// time than a list. `EIO` if what is certainly open is not among them.
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
         const FIRST: RawFd = 32;
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
@@ -72,7 +70,7 @@ impl Procfs {
         let first = (0..FIRST).filter(|number| is_open(*number));
         let mut numbers: Vec<_> = first.take(count).collect();
         if count == 0 || numbers.len() < count {
-            numbers = numbers_in(dir)?;
+            numbers = numbers_in(&dir)?;
         }
         if !ours.iter().all(|number| numbers.contains(number)) {
             return Err(Errno::EIO);
@@ -83,7 +81,7 @@ impl Procfs {
 
     /// The processes that the caller can see, by the numbers that they have here.
     pub fn processes(&self) -> Result<Vec<u32>, Errno> {
-        numbers_in(self.open_to_read(c".", OFlag::O_DIRECTORY)?)
+        numbers_in(&self.open_to_read(c".", OFlag::O_DIRECTORY)?)
     }
 
     /// What the kernel calls the file behind the descriptor `number`: a path, or `kind:[detail]`.
@@ -326,11 +324,10 @@ fn is_open(number: RawFd) -> bool {
 }
 
 /// The entries that are numbers, in a directory that may have others.
-fn numbers_in<T: FromStr>(dir: OwnedFd) -> Result<Vec<T>, Errno> {
+fn numbers_in<T: FromStr>(dir: &OwnedFd) -> Result<Vec<T>, Errno> {
     let mut numbers = Vec::new();
-    for entry in Dir::from_fd(dir)?.iter() {
-        let entry = entry?;
-        numbers.extend(entry.file_name().to_str().unwrap_or_default().parse());
-    }
+    for_each_name(dir, |name| {
+        numbers.extend(str::from_utf8(name).unwrap_or_default().parse().ok());
+    })?;
     Ok(numbers)
 }

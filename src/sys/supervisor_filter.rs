@@ -12,7 +12,7 @@ use libc::{c_long, sock_filter};
 use nix::errno::Errno;
 use nix::unistd::getpid;
 
-use super::bpf::{self, ALLOW, ARCH, NUMBER, argument, end, go_from, go_if, keep, load};
+use super::bpf::{self, ALLOW, ARCH, NUMBER, argument, end, go_from, go_if, go_if_any, load};
 use super::filter::FilterError;
 use super::privilege::Renounced;
 
@@ -50,7 +50,7 @@ pub fn confine(_: &Renounced, duties: Duties) -> Result<(), FilterError> {
 struct Call {
     number: u32,
     conditions: Vec<Condition>,
-    answer: u32,
+    answer: Label,
 }
 
 /// What an argument must be like, as far as the kernel looks at it, which is the low half of these.
@@ -65,7 +65,7 @@ fn call<const N: usize>(number: c_long, conditions: [Condition; N]) -> Call {
     Call {
         number: number as u32,
         conditions: conditions.into(),
-        answer: ALLOW,
+        answer: ALLOWED,
     }
 }
 
@@ -150,10 +150,14 @@ fn calls(own: u32, duties: Duties) -> Vec<Call> {
         call(libc::SYS_tgkill, [OneOf(0, vec![own])]),
         call(
             libc::SYS_prlimit64,
-            [OneOf(0, vec![0]), OneOf(1, vec![libc::RLIMIT_CORE])],
+            [
+                OneOf(0, vec![0]),
+                // Of another type by musl.
+                OneOf(1, vec![libc::RLIMIT_CORE as _]),
+            ],
         ),
         Call {
-            answer: REFUSE,
+            answer: REFUSED,
             ..call(libc::SYS_seccomp, [])
         },
     ]);
@@ -173,56 +177,178 @@ fn calls(own: u32, duties: Duties) -> Vec<Call> {
     if !requests.is_empty() {
         calls.push(call(libc::SYS_ioctl, [OneOf(1, requests)]));
     }
-    calls.sort_by_key(|call| call.number);
+    calls.sort_unstable_by_key(|call| call.number);
     calls
 }
 
 /// The filter; `None` if it would be too long. By another table of the machine's than its own no call
 /// is allowed, and none of the x32 kind, which are in that table with numbers of their own.
 fn program(calls: &[Call]) -> Option<Vec<sock_filter>> {
-    let mut program = vec![
-        load(ARCH),
-        go_if(bpf::HERE.native, 1),
-        end(KILL),
-        load(NUMBER),
-    ];
-    program.extend(search(calls)?);
-    Some(program)
+    let mut program = Reversed::new();
+    let search = program.search(calls)?;
+    program.fall_to(search, load(NUMBER))?;
+    program.go(go_if(bpf::HERE.native, 0), program.last(), KILLED)?;
+    program.fall_to(program.last(), load(ARCH))?;
+    Some(program.finish())
 }
 
-/// Finds the call whose number was loaded, by halving: when it is installed, the kernel goes through
-/// the filter for each number that there is (`seccomp_cache_prepare()`, Linux 5.11).
-fn search(calls: &[Call]) -> Option<Vec<sock_filter>> {
-    if let [call] = calls {
-        return judge(call);
+/// A place in a filter: how many lines come after it.
+type Label = usize;
+
+/// The last lines of the filter: what it answers.
+const ALLOWED: Label = 0;
+const REFUSED: Label = 1;
+const KILLED: Label = 2;
+
+/// A filter that is written from its end, since it only goes forward: so each place is known when a line
+/// leads to it. Short, for when it is installed the kernel translates every line.
+struct Reversed(Vec<sock_filter>);
+
+impl Reversed {
+    fn new() -> Self {
+        Self(vec![end(ALLOW), end(REFUSE), end(KILL)])
     }
-    let (below, rest) = calls.split_at(calls.len() / 2);
-    let first = rest.first()?.number;
-    let below = search(below)?;
-    let mut program = vec![go_from(first, u8::try_from(below.len()).ok()?)];
-    program.extend(below);
-    program.extend(search(rest)?);
-    Some(program)
+
+    fn last(&self) -> Label {
+        self.0.len() - 1
+    }
+
+    /// Puts a line in front that leads to `label`, which must be the first line by now.
+    fn fall_to(&mut self, label: Label, line: sock_filter) -> Option<Label> {
+        self.0.push(line);
+        (label + 2 == self.0.len()).then_some(self.last())
+    }
+
+    /// Puts a test in front.
+    fn go(&mut self, test: sock_filter, yes: Label, no: Label) -> Option<Label> {
+        let distance = |label| u8::try_from(self.last() - label).ok();
+        let (jt, jf) = (distance(yes)?, distance(no)?);
+        self.0.push(sock_filter { jt, jf, ..test });
+        Some(self.last())
+    }
+
+    /// Finds the call whose number was loaded, by halving: when it is installed, the kernel goes through
+    /// the filter for each number that there is (`seccomp_cache_prepare()`, Linux 5.11).
+    fn search(&mut self, calls: &[Call]) -> Option<Label> {
+        if let [call] = calls {
+            return self.judge(call);
+        }
+        let (below, rest) = calls.split_at(calls.len() / 2);
+        let first = rest.first()?.number;
+        let rest = self.search(rest)?;
+        let below = self.search(below)?;
+        self.go(go_from(first, 0), rest, below)
+    }
+
+    /// Is it this call, and as it must be?
+    fn judge(&mut self, call: &Call) -> Option<Label> {
+        let mut label = call.answer;
+        for condition in call.conditions.iter().rev() {
+            let (index, next) = match condition {
+                Condition::OneOf(index, values) => {
+                    let mut next = KILLED;
+                    for value in values {
+                        next = self.go(go_if(*value, 0), label, next)?;
+                    }
+                    (index, next)
+                }
+                Condition::Without(index, bits) => {
+                    (index, self.go(go_if_any(*bits, 0), KILLED, label)?)
+                }
+            };
+            label = self.fall_to(next, load(argument(*index)))?;
+        }
+        self.go(go_if(call.number, 0), label, KILLED)
+    }
+
+    fn finish(mut self) -> Vec<sock_filter> {
+        self.0.reverse();
+        self.0
+    }
 }
 
-/// Is it this call, and as it must be?
-fn judge(call: &Call) -> Option<Vec<sock_filter>> {
-    let mut program = vec![go_if(call.number, 1), end(KILL)];
-    for condition in &call.conditions {
-        match condition {
-            Condition::OneOf(index, values) => {
-                program.push(load(argument(*index)));
-                // Past the others, and past the end.
-                for (further, value) in (1..=values.len()).rev().zip(values) {
-                    program.push(go_if(*value, u8::try_from(further).ok()?));
-                }
-                program.push(end(KILL));
-            }
-            Condition::Without(index, bits) => {
-                program.extend([load(argument(*index)), keep(*bits), go_if(0, 1), end(KILL)]);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::bpf::{HERE, X86_64, answer};
+
+    const OWN: u32 = 77;
+
+    fn filter(has_terminal: bool, stops_others: bool) -> Vec<sock_filter> {
+        let duties = Duties {
+            has_terminal,
+            stops_others,
+        };
+        program(&calls(OWN, duties)).unwrap()
+    }
+
+    fn number(call: c_long) -> u32 {
+        call.try_into().unwrap()
+    }
+
+    #[test]
+    fn what_needs_no_condition_is_allowed_and_what_is_not_listed_kills() {
+        let filter = filter(false, false);
+        let listed = calls(
+            OWN,
+            Duties {
+                has_terminal: false,
+                stops_others: false,
+            },
+        );
+        for number in 0..1000 {
+            let call = listed.iter().find(|call| call.number == number);
+            let expected = match call {
+                None => KILL,
+                Some(call) if call.conditions.is_empty() && call.answer == ALLOWED => ALLOW,
+                Some(call) if call.conditions.is_empty() => REFUSE,
+                Some(_) => continue,
+            };
+            assert_eq!(
+                answer(&filter, HERE.native, number, [0; 2]),
+                expected,
+                "{number}"
+            );
+        }
+        for table in [HERE.narrow, X86_64.native ^ 1, 0] {
+            assert_eq!(answer(&filter, table, number(libc::SYS_read), [0; 2]), KILL);
+        }
+        let foreign = bpf::X32 | number(libc::SYS_read);
+        assert_eq!(answer(&filter, HERE.native, foreign, [0; 2]), KILL);
+    }
+
+    #[test]
+    fn arguments_are_looked_at_by_their_low_half() {
+        let odd = 0xffff_ffff_0000_0000_u64;
+        let plain = filter(false, false);
+        let terminal = filter(true, false);
+        let both = filter(true, true);
+        let own = u64::from(OWN);
+        let give = u64::from(libc::TIOCSPGRP as u32);
+        let receive = u64::from(libc::SECCOMP_IOCTL_NOTIF_RECV as u32);
+        let inject = u64::from(libc::TIOCSTI as u32);
+        for (filter, call, arguments, expected) in [
+            (&plain, libc::SYS_write, [2, 0], ALLOW),
+            (&plain, libc::SYS_write, [2 | odd, 0], ALLOW),
+            (&plain, libc::SYS_write, [1, 0], KILL),
+            (&plain, libc::SYS_kill, [5, 0], ALLOW),
+            (&plain, libc::SYS_kill, [5, 18 | odd], ALLOW),
+            (&plain, libc::SYS_kill, [5, 9], KILL),
+            (&plain, libc::SYS_tkill, [own, 9], ALLOW),
+            (&plain, libc::SYS_tkill, [own + 1, 9], KILL),
+            (&plain, libc::SYS_prlimit64, [0, 4], ALLOW),
+            (&plain, libc::SYS_prlimit64, [0, 7], KILL),
+            (&plain, libc::SYS_prlimit64, [1, 4], KILL),
+            (&plain, libc::SYS_ioctl, [0, give], KILL),
+            (&plain, libc::SYS_pidfd_open, [1, 0], KILL),
+            (&terminal, libc::SYS_ioctl, [0, give | odd], ALLOW),
+            (&terminal, libc::SYS_ioctl, [0, inject], KILL),
+            (&terminal, libc::SYS_ioctl, [0, receive], KILL),
+            (&both, libc::SYS_ioctl, [0, receive], ALLOW),
+            (&both, libc::SYS_pidfd_open, [1, 0], ALLOW),
+        ] {
+            let found = answer(filter, HERE.native, number(call), arguments);
+            assert_eq!(found, expected, "{call} {arguments:?}");
         }
     }
-    program.push(end(call.answer));
-    Some(program)
 }
