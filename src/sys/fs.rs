@@ -3,7 +3,7 @@
 //! What looks a path up takes `&Shelved`, so that it cannot run while privilege is raised. A path
 //! is looked up once; everything after that goes by the descriptor.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
@@ -14,6 +14,9 @@ use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use super::privilege::{AtRest, Renounced, Shelved};
+
+/// The longest path that the kernel tells.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
 
 /// How often a lookup is tried again that a rename made uncertain: `EAGAIN` of openat2(2).
 const LOOKUP_TRIES: usize = 128;
@@ -264,14 +267,29 @@ pub(super) fn for_each_name(dir: &OwnedFd, mut visit: impl FnMut(&[u8])) -> Resu
 /// The path of the current directory, or `None` if it has none here: deleted, or out of reach.
 ///
 /// The bare system call: libc's `getcwd` would go looking for the directory itself.
-pub fn current_dir() -> Option<std::ffi::CString> {
-    let mut buffer = vec![0_u8; libc::PATH_MAX as usize];
+pub fn current_dir() -> Option<CString> {
+    let mut buffer = [0_u8; PATH_MAX];
     let (start, size) = (buffer.as_mut_ptr(), buffer.len());
     // SAFETY: the kernel writes at most `size` bytes from `start`, and `buffer` has that many.
     let status = unsafe { libc::syscall(libc::SYS_getcwd, start, size) };
     Errno::result(status).ok()?;
     let path = CStr::from_bytes_until_nul(&buffer).ok()?;
     path.to_bytes().starts_with(b"/").then(|| path.to_owned())
+}
+
+/// Where the link `name` in `dir` leads, or the link `dir` itself if that is empty: readlinkat(2).
+///
+/// Neither here nor for the current directory is the longest path allocated: nothing else is as long,
+/// and an allocator may well go to the kernel for it.
+pub(super) fn read_link(dir: impl AsFd, name: &CStr) -> Result<CString, Errno> {
+    let mut buffer = [0_u8; PATH_MAX];
+    let (number, name) = (dir.as_fd().as_raw_fd(), name.as_ptr());
+    let (start, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+    // SAFETY: `name` is NUL-terminated and outlives the call; the kernel writes at most `size` bytes
+    // from `start`, and `buffer` has that many.
+    let status = unsafe { libc::readlinkat(number, name, start, size) };
+    let count = usize::try_from(Errno::result(status)?).unwrap_or(0);
+    CString::new(buffer.get(..count).unwrap_or_default()).map_err(|_| Errno::EINVAL)
 }
 
 /// Makes the empty directory `name` in a tmpfs of our own, for something to be mounted on it.

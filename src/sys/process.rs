@@ -9,7 +9,6 @@ use libc::c_int;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::{ForkResult, Pid, getpgid, getpid};
 use thiserror::Error;
 
@@ -17,7 +16,7 @@ use super::fs::Stat;
 use super::leash::{self, Hold, Leash, die_with_parent};
 use super::new_descriptor;
 use super::privilege::{self, PrivilegeError, Raised, Renounced, Shelved};
-use super::signal::{change_mask, default_sigchld, set_sigchld};
+use super::signal::{Mask, change_mask, default_sigchld, set_sigchld};
 
 /// Children of this process will be in a new pid namespace, the first of them as its pid 1.
 ///
@@ -144,7 +143,7 @@ fn failed(call: &'static str) -> impl Fn(Errno) -> SplitError {
 /// The effective set is empty, so RLIMIT_NPROC applies. The child dies with the parent, however
 /// that ends, unless the command wants otherwise, and it has the caller's signal state.
 ///
-/// The parent has every signal blocked that libc lets it, but not earlier: a signal that ends it
+/// The parent has every signal blocked, but not earlier: a signal that ends it
 /// before is like one that comes before the start, while one that is sent to a child that has it
 /// blocked would be lost when the child unblocks it.
 pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
@@ -153,7 +152,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
-            change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map_err(failed("sigprocmask"))?;
+            change_mask(libc::SIG_BLOCK, Mask::ALL).map_err(failed("sigprocmask"))?;
             drop(leash);
             let child = Process::open(child).map_err(failed("pidfd_open"))?;
             Ok(Side::Supervisor(child, hold, shelved.renounce_waiting()?))
@@ -172,7 +171,7 @@ pub(crate) fn split(shelved: Shelved) -> Result<Side, SplitError> {
 pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
     let callers = default_sigchld().map_err(failed("sigaction"))?;
     let (hold, leash) = leash::new_pair().map_err(failed("socketpair"))?;
-    let mask = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map_err(failed("sigprocmask"))?;
+    let mask = change_mask(libc::SIG_BLOCK, Mask::ALL).map_err(failed("sigprocmask"))?;
     // SAFETY: this process has one thread, so the child finds no lock held by another.
     match unsafe { nix::unistd::fork() }.map_err(failed("fork"))? {
         ForkResult::Parent { child } => {
@@ -183,7 +182,7 @@ pub fn split_from_init(_: &Renounced) -> Result<InitSide, SplitError> {
         }
         ForkResult::Child => {
             set_sigchld(&callers).map_err(failed("sigaction"))?;
-            change_mask(SigmaskHow::SIG_SETMASK, &mask).map_err(failed("sigprocmask"))?;
+            change_mask(libc::SIG_SETMASK, mask).map_err(failed("sigprocmask"))?;
             drop(hold);
             Ok(InitSide::Command(leash))
         }

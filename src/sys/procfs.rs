@@ -6,14 +6,13 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
-use super::fs::{Stat, for_each_name, is_on_procfs, open_without_links};
+use super::fs::{self, Stat, for_each_name, is_on_procfs, open_without_links};
 use super::new_descriptor;
 use super::privilege::{AtRest, Raised, Renounced, Shelved};
 use super::process::Process;
@@ -294,8 +293,7 @@ impl Procfs {
 
     fn read_link(&self, path: &CStr) -> Result<CString, Errno> {
         let link = self.lookup(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
-        let name = readlinkat(link.as_fd(), c"")?;
-        CString::new(name.into_vec()).map_err(|_| Errno::EINVAL)
+        fs::read_link(link, c"")
     }
 }
 

@@ -1,13 +1,14 @@
 //! Signals: waiting for them, and dying of one.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+
+use super::new_descriptor;
 
 /// Lets children become zombies, to be waited for, even if the caller ignores SIGCHLD. What comes
 /// back is the caller's own choice, to be put back in the child.
@@ -57,20 +58,31 @@ pub enum Sender {
 /// Not sigwaitinfo(2): while it waits, the signals that it waits for read as not blocked, and an
 /// outer supervisor would take a nested one for deaf.
 #[derive(Debug)]
-pub struct Arrivals(SignalFd);
+pub struct Arrivals(OwnedFd);
 
 impl Arrivals {
     /// Listens to every signal that can be blocked.
     pub fn listen() -> Result<Self, Errno> {
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&SigSet::all(), flags).map(Self)
+        let (mask, flags) = (Mask::ALL, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        let set = &raw const mask.0;
+        // SAFETY: the kernel reads one set of the size that it is told; -1 asks for a new descriptor.
+        let status = unsafe { libc::syscall(libc::SYS_signalfd4, -1, set, Mask::SIZE, flags) };
+        new_descriptor(status).map(Self)
     }
 
     /// The next one that is there by now.
     pub fn next(&self) -> Result<Option<Arrival>, Errno> {
-        let Some(info) = self.0.read_signal()? else {
-            return Ok(None);
-        };
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let (fd, buffer, size) = (self.0.as_raw_fd(), info.as_mut_ptr(), size_of_val(&info));
+        // SAFETY: the kernel writes at most `size` bytes to `buffer`, which has that many.
+        let status = unsafe { libc::read(fd, buffer.cast(), size) };
+        match Errno::result(status) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+        // SAFETY: zeroed and then filled in: a whole one is read, or none; every field is an integer.
+        let info = unsafe { info.assume_init() };
         let sender = match (info.ssi_code, info.ssi_pid) {
             (libc::SI_KERNEL, _) => Sender::Kernel,
             (libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE, pid) if pid > 0 => Sender::Process {
@@ -102,7 +114,7 @@ pub fn die_of(signal: c_int) {
 /// group that is orphaned, which nobody could continue. The signal is blocked again then.
 pub fn stop_by(signal: c_int) -> Result<(), Errno> {
     suffer(signal)?;
-    change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all()).map(drop)
+    change_mask(libc::SIG_BLOCK, Mask::ALL).map(drop)
 }
 
 /// Has SIGCONT come, and not been taken yet?
@@ -129,27 +141,60 @@ pub(super) fn is_default(signal: Signal) -> bool {
 
 /// Has a signal that is blocked do to this process what it does by default.
 fn suffer(signal: c_int) -> Result<(), Errno> {
-    // SAFETY: installs no handler, so there is no function that could be unsafe to run.
-    let _ = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    reset(signal)?;
     // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
     let status = unsafe { libc::raise(signal) };
     Errno::result(status)?;
-    let mut only = *SigSet::empty().as_ref();
-    // SAFETY: `only` is a valid set, of our own.
-    let status = unsafe { libc::sigaddset(&raw mut only, signal) };
-    Errno::result(status)?;
-    // SAFETY: `only` outlives the call; the old mask is not asked for.
+    change_mask(libc::SIG_UNBLOCK, Mask::of(signal)).map(drop)
+}
+
+/// Has a signal do what it does by default: sigaction(2), the system call, since a C library refuses
+/// the signals that it keeps for itself.
+fn reset(signal: c_int) -> Result<(), Errno> {
+    // `struct sigaction` of the kernel: SIG_DFL, no flags, no restorer, an empty mask.
+    static DEFAULT: [u64; 4] = [0; 4];
+    let (action, before) = (&raw const DEFAULT, std::ptr::null_mut::<u64>());
+    // SAFETY: `action` is as large as the kernel's structure on every machine, and a constant; what was
+    // set before is not asked for. No handler is installed.
     let status =
-        unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut()) };
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, before, Mask::SIZE) };
     Errno::result(status).map(drop)
 }
 
-/// Changes which signals are blocked, and answers which were: sigprocmask(2).
+/// Signals, as the kernel has them: bit 0 is signal 1.
 ///
-/// Not by nix's `SigSet::thread_block` and its like: they take an error of pthread_sigmask(3), which
-/// is its result and not -1, for success. There is one thread.
-pub(super) fn change_mask(how: SigmaskHow, set: &SigSet) -> Result<SigSet, Errno> {
-    let mut before = SigSet::empty();
-    sigprocmask(how, Some(set), Some(&mut before))?;
-    Ok(before)
+/// Not libc's sets, which are without those that it keeps for itself: 32 and 33, by musl 34 as well.
+/// To anybody else these are signals like others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mask(u64);
+
+impl Mask {
+    const SIZE: usize = size_of::<u64>();
+    /// Every signal; the kernel leaves out SIGKILL and SIGSTOP itself.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// This one.
+    pub const fn of(signal: c_int) -> Self {
+        Self(1 << (signal - 1))
+    }
+
+    /// Is the signal among them?
+    pub const fn has(self, signal: c_int) -> bool {
+        self.0 & Self::of(signal).0 != 0
+    }
+}
+
+/// Changes which signals are blocked, and answers which were: sigprocmask(2), the system call. There
+/// is one thread.
+pub(super) fn change_mask(how: c_int, mask: Mask) -> Result<Mask, Errno> {
+    let (mut before, call) = (Mask(0), libc::SYS_rt_sigprocmask);
+    let (set, old) = (&raw const mask.0, &raw mut before.0);
+    // SAFETY: the kernel reads and writes one set of the size that it is told; both are that.
+    let status = unsafe { libc::syscall(call, how, set, old, Mask::SIZE) };
+    Errno::result(status).map(|_| before)
+}
+
+/// Which signals are blocked?
+pub(super) fn mask() -> Result<Mask, Errno> {
+    change_mask(libc::SIG_BLOCK, Mask(0))
 }

@@ -136,7 +136,8 @@ fn calls(own: u32, duties: Duties) -> Vec<Call> {
             .collect()
     };
     let plain = PLAIN.iter().chain(&OLD).chain(&[NONE]);
-    let mut calls: Vec<_> = plain.map(|number| call(*number, [])).collect();
+    let mut calls = Vec::with_capacity(64);
+    calls.extend(plain.map(|number| call(*number, [])));
     calls.extend([
         call(libc::SYS_openat, [Without(2, WRITES)]),
         call(libc::SYS_fcntl, [OneOf(1, numbers(&commands))]),
@@ -206,7 +207,9 @@ struct Reversed(Vec<sock_filter>);
 
 impl Reversed {
     fn new() -> Self {
-        Self(vec![end(ALLOW), end(REFUSE), end(KILL)])
+        let mut program = Vec::with_capacity(128);
+        program.extend([end(ALLOW), end(REFUSE), end(KILL)]);
+        Self(program)
     }
 
     fn last(&self) -> Label {

@@ -8,14 +8,14 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{FlowArg, tcflow};
 use nix::unistd::{Pid, getpgrp, isatty, setpgid, tcgetpgrp, tcsetpgrp};
 
 use super::fs::Stat;
 use super::privilege::Renounced;
-use super::signal::{change_mask, is_default};
+use super::signal::{Mask, change_mask, is_default, mask};
 
 /// The controlling terminal, as the supervisor has it. Never open for longer than it is asked: its
 /// other side would not see the end of it.
@@ -71,8 +71,8 @@ pub fn continue_group(_: &Renounced) -> Result<(), Errno> {
 /// If the terminal is another's now, this process and its supervisor stop until it is theirs.
 /// Nothing depends on it: without a terminal, or where stopping is impossible, all stays as it is.
 pub fn lead_foreground(_: &Renounced) {
-    let stops_in_background = is_default(Signal::SIGTTOU)
-        && SigSet::thread_get_mask().is_ok_and(|mask| !mask.contains(Signal::SIGTTOU));
+    let stops_in_background =
+        is_default(Signal::SIGTTOU) && mask().is_ok_and(|mask| !mask.has(libc::SIGTTOU));
     // tcflow(3) for its check alone: output that was not suspended by it goes on anyway.
     let is_interactive = || isatty(stderr()) == Ok(true) && tcflow(stdin(), FlowArg::TCOON).is_ok();
     if stops_in_background && is_interactive() {
@@ -82,8 +82,8 @@ pub fn lead_foreground(_: &Renounced) {
 
 fn lead() -> Result<(), Errno> {
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    let mask = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::from(Signal::SIGTTOU))?;
+    let mask = change_mask(libc::SIG_BLOCK, Mask::of(libc::SIGTTOU))?;
     let taken = tcsetpgrp(stdin(), getpgrp());
-    change_mask(SigmaskHow::SIG_SETMASK, &mask)?;
+    change_mask(libc::SIG_SETMASK, mask)?;
     taken
 }
