@@ -7,11 +7,11 @@ use nix::errno::Errno;
 
 use crate::dev::Slots;
 use crate::instance::InstanceError;
-use crate::mountinfo::MountTable;
-use crate::place::NewRoot;
+use crate::mountinfo::{Entry, MountTable};
+use crate::place::{NewRoot, Place};
 use crate::root::Keeps;
 use crate::sys::mount::{self, Attr, Depth};
-use crate::sys::privilege::Shelved;
+use crate::sys::privilege::{Raised, Shelved};
 use crate::tree::Tree;
 
 /// Puts an empty cover on each mount that is directly on the root, or makes it read-only if it is
@@ -27,40 +27,52 @@ pub fn cover_mounts(
     table: &MountTable<'_>,
     slots: &Slots,
 ) -> Result<(), InstanceError> {
-    let mut covers = None;
-    for entry in table.children(new_root.mount_id()) {
-        let Ok(path) = CString::new(entry.mountpoint.as_ref()) else {
-            continue;
-        };
-        let place = match new_root.look(shelved, &path) {
-            Ok(place) => place,
-            Err(errno) if is_out_of_reach(errno) => continue,
-            Err(errno) => return Err(InstanceError::Cover(errno)),
-        };
-        // The mount itself, or one that is stacked on it.
-        if !table.is_at_or_below(place.stat.mount_id, entry.id) {
-            continue;
+    let covers = Covers::of(new_root, slots).map_err(InstanceError::Cover)?;
+    let children: Vec<_> = table.children(new_root.mount_id()).collect();
+    for children in children.chunks(AT_ONCE) {
+        let mut found = Vec::with_capacity(children.len());
+        for entry in children {
+            let Some(place) = find(shelved, new_root, table, entry)? else {
+                continue;
+            };
+            found.push((keeps.keeps(&entry.mountpoint, &place.stat), place));
         }
-        if keeps.keeps(&entry.mountpoint, &place.stat) {
-            let kept = mount::restrict(&shelved.raise()?, &place, Attr::RDONLY, Depth::All);
-            kept.map_err(InstanceError::Cover)?;
-            continue;
-        }
-        let covers = match &covers {
-            Some(covers) => covers,
-            None => covers.insert(Covers::of(new_root, slots).map_err(InstanceError::Cover)?),
-        };
-        let cover = if place.stat.is_dir() {
-            covers.dir
-        } else {
-            covers.file
-        };
         let raised = shelved.raise()?;
-        Tree::clone_of(&raised, cover, Attr::RDONLY.and(Attr::NODEV), Depth::One)
-            .and_then(|cover| mount::attach(&raised, &cover, &place))
+        for (is_kept, place) in &found {
+            if *is_kept {
+                mount::restrict(&raised, place, Attr::RDONLY, Depth::All)
+            } else {
+                covers.cover(&raised, place)
+            }
             .map_err(InstanceError::Cover)?;
+        }
     }
     Ok(())
+}
+
+/// How many mounts are looked for before privilege is raised for all of them: as many descriptors are
+/// open then.
+const AT_ONCE: usize = 16;
+
+/// Where the mount `entry` is, or what is stacked on it; `None` if the caller cannot reach it.
+fn find(
+    shelved: &Shelved,
+    new_root: &NewRoot,
+    table: &MountTable<'_>,
+    entry: &Entry<'_>,
+) -> Result<Option<Place>, InstanceError> {
+    let Ok(path) = CString::new(entry.mountpoint.as_ref()) else {
+        return Ok(None);
+    };
+    match new_root.look(shelved, &path) {
+        Ok(place) => {
+            let id = place.stat.mount_id;
+            let is_it = id == entry.id || table.is_at_or_below(id, entry.id);
+            Ok(is_it.then_some(place))
+        }
+        Err(errno) if is_out_of_reach(errno) => Ok(None),
+        Err(errno) => Err(InstanceError::Cover(errno)),
+    }
 }
 
 /// Is it closed to the caller, has it been moved, or does the server that it is on not answer? Anything
@@ -100,5 +112,16 @@ impl<'a> Covers<'a> {
             dir: place(true, 0o755)?,
             file: place(false, 0o644)?,
         })
+    }
+
+    fn cover(&self, raised: &Raised<'_>, place: &Place) -> Result<(), Errno> {
+        let empty = if place.stat.is_dir() {
+            self.dir
+        } else {
+            self.file
+        };
+        let attr = Attr::RDONLY.and(Attr::NODEV);
+        let cover = Tree::clone_of(raised, empty, attr, Depth::One)?;
+        mount::attach(raised, &cover, place)
     }
 }

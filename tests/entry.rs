@@ -120,6 +120,11 @@ fn whatever_is_closed_no_path_is_looked_up_before_the_user_id_is_given_up() {
     }
 }
 
+/// What is seen in our own /dev when it is complete.
+const IN_DEV: [&str; 8] = [
+    "null", "zero", "full", "random", "urandom", "tty", "pts", "shm",
+];
+
 /// What selfdock opens by a path for reading or writing, where a mere place (`O_PATH`) would not do:
 /// its own entries of a proven /proc, and directories that might be empty. Nothing else, ever.
 #[track_caller]
@@ -133,13 +138,19 @@ fn assert_opens_nothing_of_the_callers(start: &[Call]) {
                     || path.ends_with("/status")
                     || path == "sys/kernel/apparmor_restrict_unprivileged_userns"
             }
-            // The emptiness of a directory; the first entries of our own tmpfs.
-            "openat" => path == "." || call.text.contains("O_CREAT|O_EXCL"),
+            // The emptiness of a directory; the first entries of our own tmpfs, by descriptor.
+            "openat" => {
+                let is_made = call.text.contains("O_CREAT|O_EXCL") || call.text.contains("O_PATH");
+                path == "." || is_made && !call.text.contains("AT_FDCWD")
+            }
+            // Those entries, and what is on top of the root directory.
+            "statx" if call.text.contains("AT_FDCWD") => ["", "/", "/.."].contains(&path),
+            "statx" => path.is_empty() || IN_DEV.contains(&path),
             // The C library's start-up, as the caller; it opens neither.
             "access" => path == "/etc/suid-debug",
             "readlink" => path == "/proc/self/exe",
             // By descriptor, mostly with an empty path.
-            "statx" | "newfstatat" | "readlinkat" | "move_mount" => path.is_empty(),
+            "newfstatat" | "readlinkat" | "move_mount" => path.is_empty(),
             "mount_setattr" => path.is_empty() || path == "/",
             "open_tree" => path.is_empty() || path == "exe",
             "mkdirat" | "symlinkat" | "fchmodat" => !call.text.contains("AT_FDCWD"),

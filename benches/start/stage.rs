@@ -16,10 +16,6 @@ use crate::worker::{self, Job, Taken, User};
 
 const FLOOR: &str = include_str!("../floor.c");
 
-/// An empty directory of root's that nobody else can move: as most hosts' mounts are, and simple to
-/// hide. Those that are scattered are in a directory that is not: the hard way.
-const PLACE_OF_MOUNTS: &str = "/mnt";
-
 /// The installed programs. Dropping it removes them.
 pub struct Stage {
     dir: PathBuf,
@@ -90,7 +86,8 @@ impl Stage {
         let mountpoints = if case.is_scattered {
             self.dir("mountpoints")?
         } else {
-            PLACE_OF_MOUNTS.to_owned()
+            // Empty, and nobody but root can move it, as most hosts' mounts are: simple to hide.
+            self.dir("mounts")?
         };
         let taken = worker::take(&Job {
             user: case.user.unwrap_or(self.user),

@@ -177,14 +177,15 @@ fn repeat(work: &Work) -> Result<Taken> {
     })
 }
 
-/// A host with more mounts than this one, for this process and what it starts.
+/// A host with more mounts than this one, for this process and what it starts; and what that mounts is
+/// not left behind on this one.
 fn make_mounts(work: &Work) -> Result<()> {
-    if work.mounts == 0 {
-        return Ok(());
-    }
     unshare(CloneFlags::CLONE_NEWNS)?;
     let (nothing, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
     mount(nothing, "/", nothing, private, nothing)?;
+    if work.mounts == 0 {
+        return Ok(());
+    }
     let tmpfs = |place: &Path| {
         let kind = Some("tmpfs");
         mount(kind, place, kind, MsFlags::empty(), nothing)

@@ -332,7 +332,7 @@ impl DescriptorLimit {
         const ALWAYS: usize = 64;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let wanted = u64::try_from(count + ALWAYS).unwrap_or(hard).min(hard);
-        if count == 0 || wanted <= soft {
+        if wanted <= soft {
             return Ok(Self(None));
         }
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;

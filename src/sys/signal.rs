@@ -141,7 +141,8 @@ pub(super) fn is_default(signal: Signal) -> bool {
 
 /// Has a signal that is blocked do to this process what it does by default.
 fn suffer(signal: c_int) -> Result<(), Errno> {
-    reset(signal)?;
+    // Of SIGKILL and SIGSTOP nothing can be changed, nor need be.
+    let _ = reset(signal);
     // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
     let status = unsafe { libc::raise(signal) };
     Errno::result(status)?;
