@@ -140,6 +140,11 @@ impl Postponed {
         self.signals.clear();
     }
 
+    /// Forgets those that stop: whoever is continued has none waiting any more, as signal(7) has it.
+    pub fn forget_stops(&mut self) {
+        self.signals.retain(|signal| !stops(*signal));
+    }
+
     /// When to look again, in milliseconds: 4, then twice as many, up to a second.
     pub fn next_look(&mut self) -> PollTimeout {
         if self.signals.is_empty() {

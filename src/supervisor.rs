@@ -302,6 +302,7 @@ impl Supervisor<'_> {
         self.stopped_by = None;
         self.asked_to_stop = None;
         self.waits_for_terminal = false;
+        self.postponed.forget_stops();
         if let (Some(terminal), Ok(group)) = (self.terminal(), self.child.group()) {
             terminal.pass_to(group);
         }

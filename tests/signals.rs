@@ -407,6 +407,57 @@ fn a_command_that_ignores_or_blocks_a_signal_goes_on() {
     }
 }
 
+/// A stop signal that waits until it is unblocked is taken back by the next SIGCONT: signal(7).
+#[test]
+fn a_command_that_goes_on_before_it_unblocks_a_stop_signal_is_not_stopped() {
+    let host = Host::new();
+    let source = r#"
+        #include <signal.h>
+        #include <unistd.h>
+        static int is_pending(void) {
+            sigset_t set;
+            sigpending(&set);
+            return sigismember(&set, SIGTSTP);
+        }
+        int main(void) {
+            sigset_t set, none;
+            sigemptyset(&set);
+            sigemptyset(&none);
+            sigaddset(&set, SIGTSTP);
+            sigprocmask(SIG_SETMASK, &set, NULL);
+            write(1, "ready\n", 6);
+            while (!is_pending()) usleep(1000);
+            write(1, "pending\n", 8);
+            while (is_pending()) usleep(1000);
+            sigprocmask(SIG_SETMASK, &none, NULL);
+            // Longer than it takes to see that the signal is gone.
+            usleep(2500000);
+            return 42;
+        }"#;
+    let late = host.compile("late", source);
+    let ways: [fn(&Host) -> Command; 2] = [
+        |host| host.as_caller("env"),
+        |host| {
+            let mut command = selfdock(host);
+            command.arg("run");
+            command
+        },
+    ];
+    for way in ways {
+        let mut command = way(&host);
+        command.arg(&late);
+        let mut running = Running::start(command);
+        send(&host, libc::SIGTSTP, running.pid());
+        assert_eq!(running.line(), "pending\n");
+        send(&host, libc::SIGCONT, running.pid());
+        wait_until("the command ends", || {
+            status_field(running.pid(), "State").starts_with('Z')
+        });
+        let (_, status) = running.end();
+        assert_eq!(status.code(), Some(42), "{status}");
+    }
+}
+
 /// The caller may have done so for it: nohup(1).
 #[test]
 fn a_command_whose_caller_ignores_a_signal_goes_on() {
