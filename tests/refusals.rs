@@ -1276,6 +1276,16 @@ fn a_change_of_privilege_that_only_claims_success_is_refused() {
     assert!(interfere(&host, "prctl", "retval=0", numbers, judge) > 15);
 }
 
+/// The same of mounts: each is seen to be where it should.
+#[test]
+fn a_mount_that_only_claims_to_be_there_is_refused() {
+    let host = host_for_interference();
+    let judge = |number: usize, run: &Output| assert_given_up("move_mount", number, run);
+    let interfered = interfere(&host, "move_mount", "retval=0", 1..30, judge);
+    // The root, /proc, /dev, /tmp and what is in /dev.
+    assert!(interfered > 10, "{interfered}");
+}
+
 /// The same of namespaces: the mounts of the host would be rebuilt. Hence in a copy of them.
 #[test]
 fn a_namespace_that_only_claims_to_be_new_is_refused() {

@@ -7,6 +7,7 @@ use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::unistd::gettid;
 
 use super::new_descriptor;
 
@@ -143,14 +144,14 @@ pub(super) fn is_default(signal: Signal) -> bool {
 fn suffer(signal: c_int) -> Result<(), Errno> {
     // Of SIGKILL and SIGSTOP nothing can be changed, nor need be.
     let _ = reset(signal);
-    // SAFETY: takes a number only. The signal is blocked, hence stays pending for now.
-    let status = unsafe { libc::raise(signal) };
+    // SAFETY: takes numbers only. The signal is blocked, hence stays pending for now.
+    let status = unsafe { libc::syscall(libc::SYS_tkill, gettid().as_raw(), signal) };
     Errno::result(status)?;
     change_mask(libc::SIG_UNBLOCK, Mask::of(signal)).map(drop)
 }
 
 /// Has a signal do what it does by default: sigaction(2), the system call, since a C library refuses
-/// the signals that it keeps for itself.
+/// the signals that it keeps for itself, as it does in raise(3).
 fn reset(signal: c_int) -> Result<(), Errno> {
     // `struct sigaction` of the kernel: SIG_DFL, no flags, no restorer, an empty mask.
     static DEFAULT: [u64; 4] = [0; 4];
