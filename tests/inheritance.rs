@@ -851,13 +851,16 @@ fn a_descriptor_that_cannot_be_kept_is_a_refusal() {
         };
         for place in PLACES {
             let number = place.0;
+            // Of the first three, a mere place is closed before anybody looks: src/sys/entry.rs.
+            let is_plugged = name.contains("O_PATH") && number <= 2;
             for options in ["", "--close-fds "] {
                 let options = format!("{options}--keep-fd {number}");
                 let run = hold(&host, kind, place, 1, &options).unwrap();
-                let refusals = names.iter().map(|name| {
-                    format!(
+                let refusals = names.iter().map(|name| match is_plugged {
+                    true => format!("selfdock: cannot keep descriptor {number}: it is not open\n"),
+                    false => format!(
                         "selfdock: cannot keep descriptor {number}: {name} is not for the command\n"
-                    )
+                    ),
                 });
                 assert_ended(&run, host::CANNOT);
                 let said = String::from_utf8_lossy(&run.stderr);

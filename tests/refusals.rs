@@ -786,6 +786,13 @@ fn a_low_limit_is_met_or_refused_and_leaves_nothing() {
                 }
                 // The command, or prlimit itself, could not be executed or loaded.
                 (Some(1 | 126 | 127), None) => assert!(run.stdout.is_empty(), "{limit}: {said}"),
+                // musl asks of three descriptors at once whether they are open, and gives up if that is
+                // more than there may be: before anything else.
+                (None, Some(libc::SIGSEGV))
+                    if limit.starts_with("nofile") && !host::has_glibc() =>
+                {
+                    assert!(run.stdout.is_empty(), "{limit}: {said}");
+                }
                 (None, Some(libc::SIGKILL | libc::SIGSEGV | libc::SIGABRT | libc::SIGBUS))
                     if is_memory =>
                 {

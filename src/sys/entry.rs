@@ -1,9 +1,10 @@
 //! Where the program begins: before libc, and then at the C `main`.
 //!
-//! libc's start-up opens `/dev/null` or `/dev/full` by path for a closed descriptor 0 to 2, with
-//! whatever rights the process has then: in a root that the caller shaped, that is root for
-//! anybody. So the ELF entry point (`-Wl,-e`, see build.rs) is our own. It gives up the user id
-//! and plugs the closed descriptors, without a path, and only then jumps to libc's `_start`.
+//! libc's start-up opens `/dev/null` or `/dev/full` by path for a closed descriptor 0 to 2, musl's also
+//! for a mere place (`O_PATH`), with whatever rights the process has then: in a root that the caller
+//! shaped, that is root for anybody. So the ELF entry point (`-Wl,-e`, see build.rs) is our own. It
+//! gives up the user id and plugs those descriptors, without a path, and only then jumps to libc's
+//! `_start`.
 //!
 //! The plugs are close-on-exec: the command sees those descriptors closed, as its caller wanted.
 
@@ -30,8 +31,10 @@ macro_rules! entry_point {
             pdeathsig = const libc::PR_SET_PDEATHSIG,
             sigkill = const libc::SIGKILL,
             fcntl = const libc::SYS_fcntl,
-            getfd = const libc::F_GETFD,
+            getfl = const libc::F_GETFL,
             ebadf = const libc::EBADF,
+            path = const libc::O_PATH,
+            close = const libc::SYS_close,
             epoll_create1 = const libc::SYS_epoll_create1,
             cloexec = const libc::EPOLL_CLOEXEC,
             exit_group = const libc::SYS_exit_group,
@@ -45,7 +48,8 @@ macro_rules! entry_point {
 // getpid() is 1, as in a nested instance: prctl(PR_SET_PDEATHSIG, SIGKILL), which exec of a
 // set-user-id program has undone, so that the instance goes on to die with its supervisor. `main`
 // takes it back where it is pid 1 of something else.
-// Then for 0 to 2: where fcntl(F_GETFD) says EBADF, epoll_create1 must return that very number.
+// Then for 0 to 2: where fcntl(F_GETFL) says EBADF, or O_PATH, there is nothing, or a mere place, which
+// would not pass anyway. It is closed, and epoll_create1 must return that very number.
 // Whatever fails: exit_group(124). Nothing can be said, standard error may not exist.
 #[cfg(target_arch = "x86_64")]
 entry_point! {
@@ -83,10 +87,18 @@ entry_point! {
     "2:",
     "mov eax, {fcntl}",
     "mov edi, ebx",
-    "mov esi, {getfd}",
+    "mov esi, {getfl}",
     "syscall",
     "cmp rax, -{ebadf}",
-    "jne 3f",
+    "je 6f",
+    "test rax, rax",
+    "js 3f",
+    "test eax, {path}",
+    "jz 3f",
+    "6:",
+    "mov eax, {close}",
+    "mov edi, ebx",
+    "syscall",
     "mov eax, {epoll_create1}",
     "mov edi, {cloexec}",
     "syscall",
@@ -136,11 +148,18 @@ entry_point! {
     "mov x20, 0",
     "2:",
     "mov x0, x20",
-    "mov x1, {getfd}",
+    "mov x1, {getfl}",
     "mov x8, {fcntl}",
     "svc 0",
     "cmn x0, {ebadf}",
-    "b.ne 3f",
+    "b.eq 6f",
+    "tbnz x0, 63, 3f",
+    "tst x0, {path}",
+    "b.eq 3f",
+    "6:",
+    "mov x0, x20",
+    "mov x8, {close}",
+    "svc 0",
     "mov x0, {cloexec}",
     "mov x8, {epoll_create1}",
     "svc 0",

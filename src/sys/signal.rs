@@ -7,7 +7,7 @@ use libc::c_int;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
-use nix::unistd::gettid;
+use nix::unistd::{getpid, gettid};
 
 use super::new_descriptor;
 
@@ -144,8 +144,9 @@ pub(super) fn is_default(signal: Signal) -> bool {
 fn suffer(signal: c_int) -> Result<(), Errno> {
     // Of SIGKILL and SIGSTOP nothing can be changed, nor need be.
     let _ = reset(signal);
+    let own = (getpid().as_raw(), gettid().as_raw());
     // SAFETY: takes numbers only. The signal is blocked, hence stays pending for now.
-    let status = unsafe { libc::syscall(libc::SYS_tkill, gettid().as_raw(), signal) };
+    let status = unsafe { libc::syscall(libc::SYS_tgkill, own.0, own.1, signal) };
     Errno::result(status)?;
     change_mask(libc::SIG_UNBLOCK, Mask::of(signal)).map(drop)
 }

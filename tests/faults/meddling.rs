@@ -12,7 +12,7 @@ use std::thread;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::host::{CANNOT, Host, new_terminal, text};
+use crate::host::{self, CANNOT, Host, new_terminal, text};
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,20 @@ impl Call {
         &self.what[..end]
     }
 }
+
+/// Calls that another C library than glibc makes for itself: of memory, and around a fork. What becomes
+/// of them when they fail is its own affair.
+const OF_OTHER_LIBC: [&str; 9] = [
+    "mmap",
+    "munmap",
+    "mprotect",
+    "madvise",
+    "call-28",
+    "prlimit64",
+    "brk",
+    "gettid",
+    "rt_sigprocmask",
+];
 
 /// What only a supervisor calls that has closed standard error.
 const LAST: [&str; 6] = [
@@ -180,6 +194,9 @@ impl<'a> Stage<'a> {
             }
             calls.push(call);
         }
+        if !host::has_glibc() {
+            calls.retain(|call| !OF_OTHER_LIBC.contains(&call.name()));
+        }
         calls
     }
 
@@ -191,7 +208,9 @@ impl<'a> Stage<'a> {
         let what = words
             .next()
             .unwrap()
-            .replace(dir.to_str().unwrap().trim_end_matches('/'), "$DIR");
+            .replace(dir.to_str().unwrap().trim_end_matches('/'), "$DIR")
+            // How musl asks whether something is a terminal, and how glibc does.
+            .replace("ioctl 0x5413", "ioctl 0x5401");
         let what = anonymous(&what);
         Call {
             process,

@@ -375,6 +375,13 @@ fn binary() -> PathBuf {
     std::env::var_os("SELFDOCK_BINARY").map_or(env!("CARGO_BIN_EXE_selfdock").into(), PathBuf::from)
 }
 
+/// Is its C library glibc? Of another one the start and the memory are made of other system calls.
+pub fn has_glibc() -> bool {
+    let program = fs::read(binary()).unwrap();
+    let mark = b"GNU C Library";
+    program.windows(mark.len()).any(|part| part == mark)
+}
+
 /// Copies a file that is to be executed.
 ///
 /// By another process: were it open for writing here, a test that forks at that moment would hold
