@@ -44,6 +44,11 @@ impl Call {
         let end = self.what.find([' ', ',']).unwrap_or(self.what.len());
         &self.what[..end]
     }
+
+    /// Is it another C library's own affair? How many of those there are may differ each time, too.
+    pub fn is_of_other_libc(&self) -> bool {
+        OF_OTHER_LIBC.contains(&self.name()) && !host::has_glibc()
+    }
 }
 
 /// Calls that another C library than glibc makes for itself: of memory, and around a fork. What becomes
@@ -194,9 +199,7 @@ impl<'a> Stage<'a> {
             }
             calls.push(call);
         }
-        if !host::has_glibc() {
-            calls.retain(|call| !OF_OTHER_LIBC.contains(&call.name()));
-        }
+        calls.retain(|call| !call.is_of_other_libc());
         calls
     }
 

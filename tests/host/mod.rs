@@ -22,6 +22,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -377,9 +378,12 @@ fn binary() -> PathBuf {
 
 /// Is its C library glibc? Of another one the start and the memory are made of other system calls.
 pub fn has_glibc() -> bool {
-    let program = fs::read(binary()).unwrap();
-    let mark = b"GNU C Library";
-    program.windows(mark.len()).any(|part| part == mark)
+    static IS_SO: OnceLock<bool> = OnceLock::new();
+    *IS_SO.get_or_init(|| {
+        let program = fs::read(binary()).unwrap();
+        let mark = b"GNU C Library";
+        program.windows(mark.len()).any(|part| part == mark)
+    })
 }
 
 /// Copies a file that is to be executed.
