@@ -4,6 +4,7 @@
 //! exist at once (see `privilege`). What acts on a descriptor of ours alone takes neither.
 #![allow(unsafe_code)]
 
+pub mod arena;
 mod bpf;
 mod capability;
 pub mod cause;
