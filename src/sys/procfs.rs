@@ -284,7 +284,7 @@ impl Procfs {
         loop {
             match nix::unistd::read(&file, &mut piece) {
                 Ok(0) => return Ok(content),
-                Ok(count) => content.extend(piece.iter().take(count)),
+                Ok(count) => content.extend_from_slice(piece.get(..count).unwrap_or_default()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
