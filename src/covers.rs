@@ -27,7 +27,7 @@ pub fn cover_mounts(
     table: &MountTable<'_>,
     slots: &Slots,
 ) -> Result<(), InstanceError> {
-    let covers = Covers::of(new_root, slots).map_err(InstanceError::Cover)?;
+    let covers = Covers::of(shelved, new_root, slots).map_err(InstanceError::Cover)?;
     let children: Vec<_> = table.children(new_root.mount_id()).collect();
     for children in children.chunks(AT_ONCE) {
         let mut found = Vec::with_capacity(children.len());
@@ -102,10 +102,10 @@ struct Covers<'a> {
 impl<'a> Covers<'a> {
     /// Takes two places in our own /dev, which nothing is written to beneath what they are for. Not
     /// something detached: before Linux 6.15 it could not be cloned.
-    fn of(new_root: &NewRoot, slots: &'a Slots) -> Result<Self, Errno> {
+    fn of(shelved: &Shelved, new_root: &NewRoot, slots: &'a Slots) -> Result<Self, Errno> {
         let place = |is_dir, mode| {
             let (name, place) = slots.empty(is_dir).ok_or(Errno::ENOENT)?;
-            new_root.set_mode_in_dev(name, mode)?;
+            new_root.set_mode_in_dev(shelved, name, mode)?;
             Ok(place)
         };
         Ok(Self {

@@ -48,7 +48,7 @@ impl Device {
     fn name(&self) -> &'static CStr {
         let name = self.path.to_bytes_with_nul().strip_prefix(b"/dev/");
         name.and_then(|name| CStr::from_bytes_with_nul(name).ok())
-            .unwrap_or(self.path)
+            .unwrap_or_default() // nowhere
     }
 
     fn misplaced(self, error: PlaceError) -> InstanceError {
@@ -63,6 +63,7 @@ pub struct Slots(Vec<(OwnedFd, Device)>);
 impl Slots {
     /// Makes the links and places in the new tmpfs `dev`.
     pub fn make(
+        shelved: &Shelved,
         dev: &Tree,
         devices: impl IntoIterator<Item = Device>,
     ) -> Result<Self, InstanceError> {
@@ -71,13 +72,13 @@ impl Slots {
             errno,
         };
         for (name, destination) in LINKS {
-            fs::create_link(dev.fd(), name, destination).map_err(failed)?;
+            fs::create_link(shelved, dev.fd(), name, destination).map_err(failed)?;
         }
         let slots = devices.into_iter().map(|device| {
             let made = if device.tree.stat.is_dir() {
-                fs::create_dir(dev.fd(), device.name())
+                fs::create_dir(shelved, dev.fd(), device.name())
             } else {
-                fs::create_file(dev.fd(), device.name())
+                fs::create_file(shelved, dev.fd(), device.name())
             };
             Ok((made.map_err(failed)?, device))
         });

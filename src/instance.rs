@@ -108,7 +108,7 @@ pub fn assemble(
         Device::new(c"/dev/pts", Subject::Filesystem("devpts"), pts),
         Device::new(c"/dev/shm", Subject::Filesystem("tmpfs"), shm),
     ];
-    let slots = Slots::make(&dev, devices.chain(others))?;
+    let slots = Slots::make(shelved, &dev, devices.chain(others))?;
 
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;

@@ -189,9 +189,9 @@ impl NewRoot {
             _ => return Err(missing),
         }
         let made = if tree.stat.is_dir() {
-            fs::create_dir(dev.fd(), &name)
+            fs::create_dir(shelved, dev.fd(), &name)
         } else {
-            fs::create_file(dev.fd(), &name)
+            fs::create_file(shelved, dev.fd(), &name)
         };
         made.map(drop).map_err(PlaceError::Make)?;
         self.find(shelved, target)
@@ -205,9 +205,9 @@ impl NewRoot {
     }
 
     /// Sets the permissions of this name in our own /dev, whatever the caller's umask.
-    pub fn set_mode_in_dev(&self, name: &CStr, mode: u32) -> Result<(), Errno> {
+    pub fn set_mode_in_dev(&self, shelved: &Shelved, name: &CStr, mode: u32) -> Result<(), Errno> {
         let dev = self.dev.as_ref().ok_or(Errno::ENOENT)?;
-        fs::set_mode(dev.fd(), name, mode)
+        fs::set_mode(shelved, dev.fd(), name, mode)
     }
 
     /// Makes our own /dev read-only.

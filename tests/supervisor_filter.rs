@@ -116,7 +116,7 @@ fn the_command_does_not_inherit_it() {
 
 /// All that a supervisor asks the kernel for, by the names that strace(1) has for it, and where it asks
 /// with few arguments only, those. A new one is to be thought about, and then listed here.
-const CALLS: [&str; 35] = [
+const CALLS: [&str; 34] = [
     "clock_gettime",
     "clock_nanosleep",
     "close",
@@ -136,7 +136,6 @@ const CALLS: [&str; 35] = [
     "ioctl SECCOMP_IOCTL_NOTIF_SEND",
     "ioctl TIOCGPGRP",
     "ioctl TIOCSPGRP",
-    "lseek",
     "openat",
     "pidfd_open",
     "pidfd_send_signal",
@@ -155,9 +154,8 @@ const CALLS: [&str; 35] = [
 ];
 /// Memory, for which libc asks when it likes; old names; and what has to do with other processes of a
 /// terminal's.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 11] = [
     "brk",
-    "fstat",
     "kill 0",
     "kill SIGCONT",
     "madvise",
@@ -166,7 +164,6 @@ const OTHERS: [&str; 13] = [
     "mremap",
     "munmap",
     "nanosleep",
-    "newfstatat",
     "rt_sigpending",
     "tkill",
 ];

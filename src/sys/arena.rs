@@ -8,7 +8,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// Twice of what a start with some maps takes.
 const SIZE: usize = 64 << 10;
@@ -21,7 +22,8 @@ pub struct Arena {
     memory: UnsafeCell<MaybeUninit<[u8; SIZE]>>,
 }
 
-// SAFETY: of the memory each byte is given to one caller at a time, as `next` is only moved atomically.
+// SAFETY: of the memory each byte is given to one caller at a time, as `next` is only moved atomically,
+// and whoever gets what another has given back sees all that was done with it.
 unsafe impl Sync for Arena {}
 
 impl Arena {
@@ -45,7 +47,7 @@ impl Arena {
         to <= SIZE
             && self
                 .next
-                .compare_exchange(from, to, Relaxed, Relaxed)
+                .compare_exchange(from, to, AcqRel, Acquire)
                 .is_ok()
     }
 }
@@ -56,7 +58,7 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let memory = self.memory.get().cast::<u8>();
         let mut begin = 0;
-        let taken = self.next.fetch_update(Relaxed, Relaxed, |next| {
+        let taken = self.next.fetch_update(AcqRel, Acquire, |next| {
             let address = memory.addr() + next;
             begin = address.checked_next_multiple_of(layout.align())? - memory.addr();
             begin.checked_add(layout.size()).filter(|end| *end <= SIZE)
@@ -85,7 +87,8 @@ unsafe impl GlobalAlloc for Arena {
             // SAFETY: as in `dealloc`.
             return unsafe { System.realloc(pointer, layout, size) };
         };
-        if self.moves(begin + layout.size(), begin.saturating_add(size)) {
+        let is_smaller = size <= layout.size();
+        if self.moves(begin + layout.size(), begin.saturating_add(size)) || is_smaller {
             return pointer;
         }
         // SAFETY: the alignment was one before, and the size is one, as the caller of this says.

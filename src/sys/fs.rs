@@ -4,6 +4,7 @@
 //! is looked up once; everything after that goes by the descriptor.
 
 use std::ffi::{CStr, CString};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
@@ -232,15 +233,21 @@ pub fn is_noexec(fd: impl AsFd) -> Result<bool, Errno> {
 pub fn is_empty_dir(_: &Shelved, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let readable = openat(dir, c".", flags, Mode::empty())?;
-    let mut is_empty = true;
-    for_each_name(&readable, |name| is_empty &= matches!(name, b"." | b".."))?;
-    Ok(is_empty)
+    let found = for_each_name(&readable, |name| match name {
+        b"." | b".." => Continue(()),
+        _ => Break(()),
+    });
+    Ok(found?.is_continue())
 }
 
-/// Passes every name in a directory, which is open for reading, to `visit`: getdents64(2).
+/// Passes every name in a directory, which is open for reading, to `visit`, until that has seen
+/// enough: getdents64(2).
 ///
 /// Not by libc, which takes some errors for the end, and 32 KiB for each directory.
-pub(super) fn for_each_name(dir: &OwnedFd, mut visit: impl FnMut(&[u8])) -> Result<(), Errno> {
+pub(super) fn for_each_name(
+    dir: &OwnedFd,
+    mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
     // Of `struct linux_dirent64`: where the length of an entry is, and the name in it.
     const LENGTH: usize = 16;
     const NAME: usize = 19;
@@ -252,13 +259,16 @@ pub(super) fn for_each_name(dir: &OwnedFd, mut visit: impl FnMut(&[u8])) -> Resu
         let count = usize::try_from(Errno::result(status)?).unwrap_or(0);
         let mut rest = buffer.get(..count).unwrap_or_default();
         if rest.is_empty() {
-            return Ok(());
+            return Ok(Continue(()));
         }
         while let Some(length) = rest.get(LENGTH..).and_then(|field| field.first_chunk()) {
             let length = usize::from(u16::from_ne_bytes(*length));
             let (entry, others) = rest.split_at_checked(length).ok_or(Errno::EIO)?;
             let name = entry.get(NAME..).ok_or(Errno::EIO)?;
-            visit(name.split(|byte| *byte == 0).next().unwrap_or_default());
+            let seen = visit(name.split(|byte| *byte == 0).next().unwrap_or_default());
+            if seen.is_break() {
+                return Ok(seen);
+            }
             rest = others;
         }
     }
@@ -289,11 +299,14 @@ pub(super) fn read_link(dir: impl AsFd, name: &CStr) -> Result<CString, Errno> {
     // from `start`, and `buffer` has that many.
     let status = unsafe { libc::readlinkat(number, name, start, size) };
     let count = usize::try_from(Errno::result(status)?).unwrap_or(0);
+    if count == buffer.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
     CString::new(buffer.get(..count).unwrap_or_default()).map_err(|_| Errno::EINVAL)
 }
 
 /// Makes the empty directory `name` in a tmpfs of our own, for something to be mounted on it.
-pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn create_dir(_: &Shelved, own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     nix::sys::stat::mkdirat(own, name, Mode::from_bits_truncate(0o755))?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(own, name, flags, Mode::empty())
@@ -302,19 +315,24 @@ pub fn create_dir(own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
 /// Makes the empty file `name` in a tmpfs of our own, for something to be mounted on it.
 ///
 /// Open for reading only: with a writer on it, a mount cannot become read-only.
-pub fn create_file(own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+pub fn create_file(_: &Shelved, own: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     openat(own, name, flags, Mode::from_bits_truncate(0o644))
 }
 
 /// Sets the permissions of `name` in a tmpfs of our own, whatever the caller's umask.
-pub fn set_mode(own: &OwnedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
+pub fn set_mode(_: &Shelved, own: &OwnedFd, name: &CStr, mode: u32) -> Result<(), Errno> {
     let mode = Mode::from_bits_truncate(mode);
     nix::sys::stat::fchmodat(own, name, mode, FchmodatFlags::FollowSymlink)
 }
 
 /// Makes the link `name` to `destination` in a tmpfs of our own.
-pub fn create_link(own: &OwnedFd, name: &CStr, destination: &CStr) -> Result<(), Errno> {
+pub fn create_link(
+    _: &Shelved,
+    own: &OwnedFd,
+    name: &CStr,
+    destination: &CStr,
+) -> Result<(), Errno> {
     nix::unistd::symlinkat(destination, own, name)
 }
 

@@ -62,11 +62,12 @@ impl Report {
     }
 
     fn from_bytes([kind, number]: [u8; 2]) -> Option<Self> {
+        let is_signal = (1..=64).contains(&number);
         match kind {
             b'l' => Some(Self::Listens),
-            b's' => Some(Self::Stopped(number.into())),
+            b's' if is_signal => Some(Self::Stopped(number.into())),
             b'e' => Some(Self::Ended(Ending::Exited(number))),
-            b'k' => Some(Self::Ended(Ending::Signaled(number.into()))),
+            b'k' if is_signal => Some(Self::Ended(Ending::Signaled(number.into()))),
             _ => None,
         }
     }
@@ -230,6 +231,9 @@ mod tests {
         ] {
             assert_eq!(Report::from_bytes(report.to_bytes()), Some(report));
         }
-        assert_eq!(Report::from_bytes([0, 0]), None);
+        // Whoever has got hold of the other end may write anything.
+        for bytes in [[0, 0], [b's', 0], [b's', 65], [b'k', 0], [b'k', 255]] {
+            assert_eq!(Report::from_bytes(bytes), None, "{bytes:?}");
+        }
     }
 }

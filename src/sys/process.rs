@@ -329,7 +329,7 @@ impl DescriptorLimit {
     /// Makes room for `count` descriptors beside the few that are always open, if there is none
     /// and may be.
     pub fn make_room(count: usize) -> Result<Self, Errno> {
-        const ALWAYS: usize = 64;
+        const ALWAYS: usize = 128;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let wanted = u64::try_from(count + ALWAYS).unwrap_or(hard).min(hard);
         if wanted <= soft {

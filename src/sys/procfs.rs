@@ -5,6 +5,7 @@
 //! It may belong to an outer pid namespace; `self` is this process in every one that knows it.
 
 use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::str::FromStr;
 
@@ -62,13 +63,11 @@ impl Procfs {
     /// `fs/proc/fd.c`), and mostly these are among the first numbers: to ask each of those takes less
     /// time than a list. `EIO` if what is certainly open is not among them.
     pub fn descriptors(&self) -> Result<Vec<RawFd>, Errno> {
-        const FIRST: RawFd = 32;
+        const FIRST: RawFd = 16;
         let dir = self.lookup(c"self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         let ours = [self.root.as_raw_fd(), dir.as_raw_fd()];
-        let count = usize::try_from(Stat::of(&dir)?.size).unwrap_or(0);
-        let first = (0..FIRST).filter(|number| is_open(*number));
-        let mut numbers: Vec<_> = first.take(count).collect();
-        if count == 0 || numbers.len() < count {
+        let mut numbers: Vec<_> = (0..FIRST).filter(|number| is_open(*number)).collect();
+        if u64::try_from(numbers.len()) != Ok(Stat::of(&dir)?.size) {
             numbers = numbers_in(&dir)?;
         }
         if !ours.iter().all(|number| numbers.contains(number)) {
@@ -324,8 +323,9 @@ fn is_open(number: RawFd) -> bool {
 /// The entries that are numbers, in a directory that may have others.
 fn numbers_in<T: FromStr>(dir: &OwnedFd) -> Result<Vec<T>, Errno> {
     let mut numbers = Vec::new();
-    for_each_name(dir, |name| {
+    let seen = for_each_name(dir, |name| {
         numbers.extend(str::from_utf8(name).unwrap_or_default().parse().ok());
-    })?;
-    Ok(numbers)
+        ControlFlow::Continue(())
+    });
+    seen.map(|_| numbers)
 }

@@ -72,7 +72,7 @@ fn call<const N: usize>(number: c_long, conditions: [Condition; N]) -> Call {
 /// Whatever the arguments. None of these changes a file, and none leads to a process other than those
 /// to which there is a descriptor. Where glibc and musl, or machines, differ in how they ask for the
 /// same, there are all.
-const PLAIN: [c_long; 30] = [
+const PLAIN: [c_long; 27] = [
     // What has happened, and what follows.
     libc::SYS_ppoll,
     libc::SYS_waitid,
@@ -87,9 +87,6 @@ const PLAIN: [c_long; 30] = [
     libc::SYS_read,
     libc::SYS_getdents64,
     libc::SYS_statx,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_close_range,
     // Who we are.

@@ -92,13 +92,15 @@ static void describe(struct process *process, long number, const unsigned long l
         if (names[i].number != number) continue;
         unsigned long long value = arguments[names[i].argument];
         char string[80] = "";
-        struct iovec here = {string, sizeof string - 1}, there = {(void *)value, sizeof string - 1};
+        size_t most = sizeof string - 1, first = 4096 - (value & 4095);
+        if (first > most) first = most;
+        struct iovec here = {string, most};
+        struct iovec there[] = {{(void *)value, first}, {(char *)value + first, most - first}};
         switch (names[i].kind) {
         case 's':
-            /* The end of its page may be the end of all: so up to there. */
-            if (value && (value & 4095) + there.iov_len > 4096) there.iov_len = 4096 - (value & 4095);
+            /* The end of its page may be the end of all: in two pieces, the second of which may fail. */
             if (!value) strcpy(string, "(null)");
-            else process_vm_readv(pid, &here, 1, &there, 1, 0);
+            else process_vm_readv(pid, &here, 1, there, 2, 0);
             if (*string) sprintf(process->place, "%s %.79s", names[i].name, string);
             if (*string) strcpy(text, process->place);
             else sprintf(text, "%s of %s", names[i].name, process->place);
