@@ -187,6 +187,7 @@ fn program(calls: &[Call]) -> Option<Vec<sock_filter>> {
     program.fall_to(search, load(NUMBER))?;
     program.go(go_if(bpf::HERE.native, 0), program.last(), KILLED)?;
     program.fall_to(program.last(), load(ARCH))?;
+    program.fall_to(program.last(), bpf::UNCACHED)?;
     Some(program.finish())
 }
 
@@ -227,8 +228,7 @@ impl Reversed {
         Some(self.last())
     }
 
-    /// Finds the call whose number was loaded, by halving: when it is installed, the kernel goes through
-    /// the filter for each number that there is (`seccomp_cache_prepare()`, Linux 5.11).
+    /// Finds the call whose number was loaded, by halving.
     fn search(&mut self, calls: &[Call]) -> Option<Label> {
         if let [call] = calls {
             return self.judge(call);
