@@ -1,6 +1,8 @@
 //! The child, pid 1: what is put in place, and in which order. Knows trees and paths inside, but
 //! no host path.
 
+use std::ffi::CStr;
+
 use nix::errno::Errno;
 
 use thiserror::Error;
@@ -94,22 +96,14 @@ pub fn assemble(
         has_whole_procfs,
         is_hosts_own: _,
     } = trees;
-    let raised = shelved.raise()?;
-    let proc = new_proc(&raised, has_whole_procfs)?;
-    let tmp = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
-    let dev = new_dev(&raised)?;
-    let pts = new_pts(&raised)?;
-    let shm = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
-    drop(raised);
     let console = own.console.map(|console| (c"/dev/console", console));
     let devices = devices.into_iter().chain(console);
-    let devices = devices.map(|(path, tree)| Device::new(path, Subject::Device, tree));
-    let others = [
-        Device::new(c"/dev/pts", Subject::Filesystem("devpts"), pts),
-        Device::new(c"/dev/shm", Subject::Filesystem("tmpfs"), shm),
-    ];
-    let slots = Slots::make(shelved, &dev, devices.chain(others))?;
-
+    let Fresh {
+        proc,
+        tmp,
+        dev,
+        slots,
+    } = make_fresh(shelved, devices, has_whole_procfs, may_exec_tmp)?;
     let (tree, keeps) = root.into_parts();
     let mut new_root = NewRoot::enter(shelved, tree).map_err(InstanceError::Enter)?;
     // Read before anything of ours is on the root: what is ours is not to be covered.
@@ -149,6 +143,42 @@ pub fn assemble(
     new_root
         .seal_dev(shelved)
         .map_err(|error| misplaced(Subject::Filesystem("tmpfs"), dev, error))
+}
+
+/// Filesystems that are the instance's own.
+struct Fresh {
+    proc: Tree,
+    tmp: Tree,
+    dev: Tree,
+    /// What belongs in /dev.
+    slots: Slots,
+}
+
+/// Makes them all, with privilege raised once.
+fn make_fresh(
+    shelved: &mut Shelved,
+    devices: impl Iterator<Item = (&'static CStr, Tree)>,
+    has_whole_procfs: bool,
+    may_exec_tmp: bool,
+) -> Result<Fresh, InstanceError> {
+    let raised = shelved.raise()?;
+    let proc = new_proc(&raised, has_whole_procfs)?;
+    let tmp = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
+    let dev = new_dev(&raised)?;
+    let pts = new_pts(&raised)?;
+    let shm = new_tmpfs(&raised, &TmpfsOptions::SHARED, may_exec_tmp)?;
+    drop(raised);
+    let devices = devices.map(|(path, tree)| Device::new(path, Subject::Device, tree));
+    let others = [
+        Device::new(c"/dev/pts", Subject::Filesystem("devpts"), pts),
+        Device::new(c"/dev/shm", Subject::Filesystem("tmpfs"), shm),
+    ];
+    Ok(Fresh {
+        slots: Slots::make(shelved, &dev, devices.chain(others))?,
+        proc,
+        tmp,
+        dev,
+    })
 }
 
 /// One mount that the caller asked for.

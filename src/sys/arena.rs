@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-/// Twice of what a start with some maps takes.
+/// A start takes a quarter of it; with options, for which clap is asked, three quarters.
 const SIZE: usize = 64 << 10;
 
 /// The piece: whole pages, so that nothing else is copied along.
