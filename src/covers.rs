@@ -100,8 +100,8 @@ struct Covers<'a> {
 }
 
 impl<'a> Covers<'a> {
-    /// Takes two places in our own /dev, which nothing is written to beneath what they are for. Not
-    /// something detached: before Linux 6.15 it could not be cloned.
+    /// Takes two places in our own /dev: what will be mounted on them hides them, so nobody can write
+    /// there. Not something detached: before Linux 6.15 it could not be cloned.
     fn of(shelved: &Shelved, new_root: &NewRoot, slots: &'a Slots) -> Result<Self, Errno> {
         let place = |is_dir, mode| {
             let (name, place) = slots.empty(is_dir).ok_or(Errno::ENOENT)?;

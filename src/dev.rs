@@ -27,11 +27,11 @@ const LINKS: [(&CStr, &CStr); 5] = [
 #[derive(Debug)]
 pub struct Device {
     /// `/dev/NAME`.
-    pub path: &'static CStr,
+    path: &'static CStr,
     /// What it is.
-    pub subject: Subject,
+    subject: Subject,
     /// The tree.
-    pub tree: Tree,
+    tree: Tree,
 }
 
 impl Device {

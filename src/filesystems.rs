@@ -15,7 +15,7 @@ use crate::tree::Tree;
 const PROC_ATTR: Attr = Attr::NODEV.and(Attr::NOEXEC);
 
 /// A new filesystem; whatever its kind, nothing on it is set-user-id.
-pub fn new_filesystem(
+fn new_filesystem(
     raised: &Raised<'_>,
     kind: (&'static str, &CStr),
     options: &[(&CStr, &CStr)],
