@@ -1,6 +1,7 @@
 /* Starts a program as a user, sees every system call that selfdock makes in it, and meddles with
- * one: `meddle log=FILE [at=PROCESS:CALL do=DEED] [always=PROCESS:CALL:ERROR] [terminal] uid=UID PROGRAM
- * [ARG]...`. The other one fails in any case: it makes a machine that is another.
+ * one: `meddle log=FILE [at=PROCESS:CALL do=DEED] [always=PROCESS:CALL:ERROR] [terminal] [alone] uid=UID
+ * PROGRAM [ARG]...`. The other one fails in any case: it makes a machine that is another. `alone` is in a
+ * pid namespace of its own: whoever looks at every process there is makes as many calls each time.
  *
  * Processes are numbered in the order in which they begin, and the calls of each from the first
  * exec of selfdock on; those that it makes as anything else are not counted. DEED is a number: the
@@ -27,6 +28,7 @@
 #include <string.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <linux/ptrace.h>
 #include <sys/prctl.h>
@@ -266,32 +268,17 @@ static char *mount_table(void) {
     return table;
 }
 
-int main(int argc, char **argv) {
-    int has_terminal = 0, go[2], status, ended = 0;
-    for (argv++; *argv; argv++) {
-        if (!strncmp(*argv, "log=", 4)) report = fopen(*argv + 4, "we");
-        else if (!strncmp(*argv, "at=", 3)) sscanf(*argv + 3, "%d:%d", &at_process, &at_call);
-        else if (!strncmp(*argv, "always=", 7))
-            sscanf(*argv + 7, "%d:%d:%d", &always_process, &always_call, &always_error);
-        else if (!strcmp(*argv, "do=kill")) deed = -1;
-        else if (!strncmp(*argv, "do=", 3)) deed = atoi(*argv + 3);
-        else if (!strcmp(*argv, "terminal")) has_terminal = 1;
-        else break;
-    }
-    if (!report || argc < 3 || strncmp(*argv, "uid=", 4) || pipe2(go, O_CLOEXEC)) return 94;
-    if (unshare(CLONE_NEWNS) || mount(0, "/", 0, MS_REC | MS_PRIVATE, 0)) fail("mount namespace");
-    /* What the kernel mounts where it is looked for, and unmounts when it likes. */
-    umount2("/sys/kernel/tracing", MNT_DETACH);
-    umount2("/sys/kernel/debug/tracing", MNT_DETACH);
-    const char *mounts = mount_table();
-    pid_t first = fork();
-    if (!first) become(argv + 1, atoi(*argv + 4), has_terminal, go[0]);
+/* Starts the program, and sees it to its end: its status. */
+static int trace(char **words, unsigned uid, int has_terminal) {
+    int go[2], status, ended = 0;
+    pid_t first = pipe2(go, O_CLOEXEC) ? -1 : fork();
+    if (!first) become(words, uid, has_terminal, go[0]);
     long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK
         | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
     if (ptrace(PTRACE_SEIZE, first, 0, (void *)options)) fail("seize");
     /* No stop comes of being seized: the first is the exec. */
     find(first)->halves = 2;
-    if (write(go[1], "", 1) != 1) return 94;
+    if (write(go[1], "", 1) != 1) fail("go");
     struct sigaction action = {.sa_handler = at_deadline};
     sigaction(SIGALRM, &action, 0);
     alarm(20);
@@ -310,13 +297,56 @@ int main(int argc, char **argv) {
         }
     }
     signal(SIGALRM, SIG_IGN);
+    return ended;
+}
+
+/* As pid 1 of a namespace, if it is one: with a /proc that shows that namespace. */
+static int see_all(char **words, unsigned uid, int has_terminal, int is_alone) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (is_alone && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0)) fail("proc");
+    /* What the kernel mounts where it is looked for, and unmounts when it likes. */
+    umount2("/sys/kernel/tracing", MNT_DETACH);
+    umount2("/sys/kernel/debug/tracing", MNT_DETACH);
+    const char *mounts = mount_table();
+    int ended = trace(words, uid, has_terminal);
     if (strcmp(mounts, mount_table())) fprintf(report, "mounts changed\n");
     fprintf(report, "all ended\n");
     fclose(report);
-    if (WIFSIGNALED(ended)) {
+    return ended;
+}
+
+static void end_alike(int status) {
+    if (WIFSIGNALED(status)) {
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CORE, &none);
-        kill(getpid(), WTERMSIG(ended));
+        kill(getpid(), WTERMSIG(status));
     }
-    return WEXITSTATUS(ended);
+    exit(WEXITSTATUS(status));
+}
+
+int main(int argc, char **argv) {
+    int has_terminal = 0, is_alone = 0, status;
+    for (argv++; *argv; argv++) {
+        if (!strncmp(*argv, "log=", 4)) report = fopen(*argv + 4, "we");
+        else if (!strncmp(*argv, "at=", 3)) sscanf(*argv + 3, "%d:%d", &at_process, &at_call);
+        else if (!strncmp(*argv, "always=", 7))
+            sscanf(*argv + 7, "%d:%d:%d", &always_process, &always_call, &always_error);
+        else if (!strcmp(*argv, "do=kill")) deed = -1;
+        else if (!strncmp(*argv, "do=", 3)) deed = atoi(*argv + 3);
+        else if (!strcmp(*argv, "terminal")) has_terminal = 1;
+        else if (!strcmp(*argv, "alone")) is_alone = 1;
+        else break;
+    }
+    if (!report || argc < 3 || strncmp(*argv, "uid=", 4)) return 94;
+    if (unshare(CLONE_NEWNS | (is_alone ? CLONE_NEWPID : 0)) || mount(0, "/", 0, MS_REC | MS_PRIVATE, 0))
+        fail("namespaces");
+    /* pid 1 cannot end by a signal of its own, so that its parent does. */
+    int *ended = mmap(0, sizeof *ended, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t child = ended == MAP_FAILED ? -1 : fork();
+    if (!child) {
+        *ended = see_all(argv + 1, atoi(*argv + 4), has_terminal, is_alone);
+        return 0;
+    }
+    if (child < 0 || waitpid(child, &status, 0) < 0) fail("fork");
+    end_alike(status ? status : *ended);
 }

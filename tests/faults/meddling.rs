@@ -180,6 +180,11 @@ impl<'a> Stage<'a> {
         stage
     }
 
+    /// Does it enter an instance, which is among all processes of this machine?
+    fn is_guest(&self) -> bool {
+        self.words[0] == "enter"
+    }
+
     fn read_calls(&self, log: &[String]) -> Vec<Call> {
         let (mut starting, mut waiting) = (BTreeSet::from([0]), BTreeSet::new());
         let mut calls = Vec::new();
@@ -241,6 +246,9 @@ impl<'a> Stage<'a> {
         }
         command.args(&self.machine);
         command.stdin(Stdio::null()).current_dir(&self.directory);
+        if !self.is_guest() {
+            command.arg("alone");
+        }
         let terminal = self.has_terminal.then(new_terminal);
         if let Some((_, terminal)) = &terminal {
             command
@@ -263,7 +271,7 @@ impl<'a> Stage<'a> {
     /// What the witness said, without what differs each time.
     fn lines(&self, run: &Output) -> BTreeSet<String> {
         let said = String::from_utf8_lossy(&run.stdout);
-        let is_guest = self.words[0] == "enter";
+        let is_guest = self.is_guest();
         let lines = said.lines().map(|line| match line.split_once(", dies") {
             // It is not pid 1 there, but any.
             Some((_, rest)) if is_guest => rest.to_owned(),
@@ -284,7 +292,7 @@ impl<'a> Stage<'a> {
         let hit = hit.map(|line| {
             let hit = self.read_call(line);
             // Where the calls before it are not always as many, it may be another one.
-            let is_uncertain = LAST.contains(&hit.name()) || self.words[0] == "enter";
+            let is_uncertain = LAST.contains(&hit.name()) || self.is_guest();
             let has_moved = hit.what != call.what && is_uncertain;
             let (is_start_up, is_waiting) = (call.is_start_up, call.is_waiting || has_moved);
             Call {
