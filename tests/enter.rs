@@ -981,10 +981,7 @@ fn an_instance_that_was_started_in_a_chroot_is_not_entered() {
         // There is none: the kernel lets nobody make a user namespace in a chroot.
         let script = "mount -t proc proc $DIR/rootfs/proc; cp $DIR/bin/selfdock $DIR/rootfs/selfdock; \
                       chroot --userspec=$ID:$ID --groups= $DIR/rootfs /selfdock run true";
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "/bin/sh", "-euc"]);
-        command.arg(script).env("DIR", host.path(""));
-        let run = command.env("ID", host.uid().to_string()).output().unwrap();
+        let run = host.with_own_mounts(script).output().unwrap();
         let message = "cannot make a user namespace: unshare: Operation not permitted; and \
                        selfdock is not installed set-user-id root\n\
                        hint: selfdock runs in a chroot: enter the directory with pivot_root(2) \
@@ -1000,22 +997,10 @@ fn an_instance_that_was_started_in_a_chroot_is_not_entered() {
     let script = format!(
         "{setup} exec chroot --userspec=$ID:$ID --groups= $DIR/rootfs /bin/sh -c \"$INSIDE\""
     );
-    let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-euc",
-        &script,
-    ]);
+    let mut command = host.with_own_mounts(&script);
     command
-        .env("ID", host.uid().to_string())
-        .env("DIR", host.path(""))
-        .env("INSIDE", inside);
-    command
-        .env("PATH", "/bin:/usr/bin:/usr/sbin:/sbin")
-        .stdin(Stdio::null());
+        .env("INSIDE", inside)
+        .env("PATH", "/bin:/usr/bin:/usr/sbin:/sbin");
     let mut chroot = Running::start(&mut command);
     let mut said = String::new();
     while said.matches("status=").count() < 2 {

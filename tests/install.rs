@@ -249,11 +249,10 @@ fn what_it_replaces_or_removes_has_no_capabilities_left() {
 #[test]
 fn without_setcap_it_says_where_that_is() {
     let host = Host::new();
-    let script =
-        "mount -t tmpfs selfdock-test /usr/sbin && exec \"$0\" --file-capabilities --binary \"$1\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
-    command.arg(SCRIPT).arg(host.program());
+    let mut command = host.with_own_mounts(
+        "mount -t tmpfs selfdock-test /usr/sbin; exec \"$1\" --file-capabilities --binary \"$2\"",
+    );
+    command.args([Path::new(SCRIPT), &host.program()]);
     command
         .env("PREFIX", host.path("usr"))
         .env_remove("DESTDIR");
@@ -322,22 +321,14 @@ fn a_filesystem_where_the_bit_has_no_effect_is_refused() {
     ] {
         let script = format!(
             "mount -t tmpfs -o mode=755,{option} selfdock-test \"$PREFIX\"
-            \"$0\" {way} --binary \"$1\" || ended=$?
+            ended=0
+            \"$1\" {way} --binary \"$2\" || ended=$?
             find \"$PREFIX\" -mindepth 1
             exit $ended"
         );
-        let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            &script,
-            SCRIPT,
-        ]);
+        let mut command = host.with_own_mounts(&script);
         command
-            .arg(host.program())
+            .args([Path::new(SCRIPT), &host.program()])
             .env("PREFIX", &usr)
             .env_remove("DESTDIR");
         let run = command.output().unwrap();

@@ -177,6 +177,9 @@ fn within(host: &Host, wrapper: &[&str], program: &Path, options: &[&str]) -> Ou
 }
 
 /// Root changes to a root directory that has what selfdock needs, and becomes the caller.
+const CHANGE_ROOT: &str = "mount -t proc proc $DIR/rootfs/proc; mount --rbind /dev $DIR/rootfs/dev
+    exec chroot --userspec=$ID:$ID --groups= $DIR/rootfs \"$@\"";
+
 fn in_chroot(host: &Host, program: &Path, options: &[&str]) -> Output {
     let rootfs = host.path("rootfs");
     if !rootfs.exists() {
@@ -188,24 +191,8 @@ fn in_chroot(host: &Host, program: &Path, options: &[&str]) -> Output {
         .find(|(_, file)| *file == name)
         .unwrap();
     host.install_as(install, &rootfs.join(name));
-    let id = host.uid();
-    let setup = format!(
-        "mount -t proc proc $DIR/rootfs/proc; mount --rbind /dev $DIR/rootfs/dev
-         exec chroot --userspec={id}:{id} --groups= $DIR/rootfs \"$@\""
-    );
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "/bin/sh",
-            "-euc",
-            &setup,
-            "sh",
-        ])
-        .arg(Path::new("/").join(name))
-        .env("DIR", host.path(""));
+    let mut command = host.with_own_mounts(CHANGE_ROOT);
+    command.arg(Path::new("/").join(name));
     let run = finish(command, options);
     fs::remove_file(rootfs.join(name)).unwrap();
     run
@@ -593,25 +580,8 @@ fn doctor_in_a_chroot_says_so() {
     let rootfs = host.busybox_rootfs("rootfs");
     for (install, name) in INSTALLS {
         host.install_as(install, &rootfs.join(name));
-        let id = host.uid();
-        let setup = format!(
-            "mount -t proc proc $DIR/rootfs/proc; mount --rbind /dev $DIR/rootfs/dev
-             exec chroot --userspec={id}:{id} --groups= $DIR/rootfs \"$@\""
-        );
-        let mut command = Command::new("unshare");
-        command
-            .args([
-                "--mount",
-                "--propagation",
-                "private",
-                "/bin/sh",
-                "-euc",
-                &setup,
-                "sh",
-            ])
-            .arg(Path::new("/").join(name))
-            .arg("doctor")
-            .env("DIR", host.path(""));
+        let mut command = host.with_own_mounts(CHANGE_ROOT);
+        command.arg(Path::new("/").join(name)).arg("doctor");
         let run = command.output().unwrap();
         assert_eq!(run.status.code(), Some(CANNOT), "{}", text(&run));
         let words = String::from_utf8_lossy(&run.stdout).into_owned();

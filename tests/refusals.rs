@@ -457,28 +457,11 @@ fn wait_for_child(supervisor: &std::process::Child, name: &str) {
 
 /// selfdock, started by the caller in a chroot that root has made: `rootfs`, after `setup`.
 fn in_chroot(host: &Host, setup: &str) -> Output {
-    let script = "eval \"$SETUP\"; exec chroot --userspec=$ID:$ID --groups= $DIR/rootfs \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-euc",
-        script,
-        "sh",
-        "/selfdock",
-    ]);
-    command.args(["run", "/bin/cat", "/proc/self/mountinfo"]);
-    command
-        .env("SETUP", setup)
-        .env("ID", host.uid().to_string())
-        .env("DIR", host.path(""));
-    command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    let mut command = host.with_own_mounts(
+        "eval \"$SETUP\"; exec chroot --userspec=$ID:$ID --groups= $DIR/rootfs \"$@\"",
+    );
+    command.args(["/selfdock", "run", "/bin/cat", "/proc/self/mountinfo"]);
+    command.env("SETUP", setup).output().unwrap()
 }
 
 /// Attack: in a chroot the old root is still there, above.
@@ -826,31 +809,13 @@ fn too_many_processes_is_refused_with_a_hint() {
 
 /// selfdock, to be run by the caller where root has run `setup`, without a /proc to rely on.
 fn on_strange_host(host: &Host, tool: &Path, setup: &str) -> Output {
-    let script = "eval \"$SETUP\" || exit 99; exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-euc",
-        script,
-        "sh",
-    ]);
+    let mut command = host.with_own_mounts("eval \"$SETUP\" || exit 99; exec \"$@\"");
     command
         .arg(tool)
         .arg(format!("uid={}", host.uid()))
         .arg(host.program())
         .args(SAY);
-    command
-        .env("SETUP", setup)
-        .env("DIR", host.path(""))
-        .env_remove("RUST_BACKTRACE");
-    command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    command.env("SETUP", setup).output().unwrap()
 }
 
 /// Attack: mount table, descriptors and selfdock's own file are read from /proc; one that lies
@@ -910,14 +875,7 @@ fn a_host_without_a_directory_for_proc_is_refused() {
     // A root, not a chroot: so pivot_root.
     let script = "mount --bind $DIR/rootfs $DIR/rootfs; cd $DIR/rootfs; pivot_root . mnt;
         exec /start uid=$ID /selfdock run /bin/echo ran";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
-    command.args(["/bin/sh", "-euc", script]);
-    command
-        .env("ID", host.uid().to_string())
-        .env("DIR", host.path(""))
-        .current_dir("/");
-    let run = command.stdin(Stdio::null()).output().unwrap();
+    let run = host.with_own_mounts(script).output().unwrap();
     assert_refused(&run, "cannot use /proc: No such file or directory");
 }
 

@@ -295,27 +295,24 @@ impl Host {
     /// `program`, to be run by the caller on a machine whose mounts differ: in a mount namespace of
     /// its own, after root has run the shell script `setup` there. `$DIR` is this test's directory.
     pub fn on_host(&self, setup: &str, program: impl AsRef<OsStr>) -> Command {
-        let script =
-            "eval \"$SETUP\"; exec setpriv --reuid $ID --regid $ID --clear-groups -- \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "/bin/sh",
-            "-euc",
-            script,
-            "sh",
-        ]);
+        let mut command = self.with_own_mounts(
+            "eval \"$SETUP\"; exec setpriv --reuid $ID --regid $ID --clear-groups -- \"$@\"",
+        );
+        command.arg(program).env("SETUP", setup);
         command
-            .arg(program)
-            .env("SETUP", setup)
-            .env("ID", self.uid.to_string());
+    }
+
+    /// The shell script, to be run by root in a mount namespace of its own. `$DIR` is this test's
+    /// directory, `$ID` the caller's user id.
+    pub fn with_own_mounts(&self, script: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command.args(["/bin/sh", "-euc", script, "sh"]);
         command
             .env("DIR", &self.dir)
-            .current_dir("/")
-            .stdin(Stdio::null());
-        command.env_remove("RUST_BACKTRACE");
+            .env("ID", self.uid.to_string())
+            .env_remove("RUST_BACKTRACE");
+        command.current_dir("/").stdin(Stdio::null());
         command
     }
 

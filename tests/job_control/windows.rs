@@ -76,6 +76,12 @@ impl<'a> Window<'a> {
     fn line(&self, line: &str) {
         self.keys(&["-R", "clear", "Enter"]);
         self.shows_only("ready>");
+        self.enter(line);
+    }
+
+    /// Types a line to whatever reads there.
+    #[track_caller]
+    fn enter(&self, line: &str) {
         self.keys(&["-l", line]);
         self.keys(&["Enter"]);
     }
@@ -160,8 +166,7 @@ fn vim_edits_is_stopped_goes_on_and_is_resized() {
         window.shows("first\n~");
         window.keys(&["o", "second", "Escape"]);
         window.shows("first\nsecond\n~");
-        window.keys(&["-l", ":w"]);
-        window.keys(&["Enter"]);
+        window.enter(":w");
         window.shows("2L, 13");
         window.keys(&["C-z"]);
         window.ends_with("ready>");
@@ -175,16 +180,13 @@ fn vim_edits_is_stopped_goes_on_and_is_resized() {
         window.tell(&["resize-window", "-x", "60", "-y", "12"]);
         let is_resized = |screen: &str| screen.lines().count() <= 12 && screen.contains("third\n~");
         window.waits("a smaller screen", is_resized);
-        window.keys(&["-l", ":set columns? lines?"]);
-        window.keys(&["Enter"]);
+        window.enter(":set columns? lines?");
         window.shows("columns=60");
         window.shows("lines=12");
         window.keys(&["Enter"]);
-        window.keys(&["-l", ":x"]);
-        window.keys(&["Enter"]);
+        window.enter(":x");
         window.ends_with("ready>");
-        window.keys(&["-l", "echo status=$?"]);
-        window.keys(&["Enter"]);
+        window.enter("echo status=$?");
         window.shows("status=0");
         window.line("stty -a");
         window.shows(" icanon iexten echo ");
@@ -247,8 +249,7 @@ fn python_is_interrupted_stopped_and_goes_on() {
     in_windows(&WAYS, &[], |window, _| {
         window.line("$W python3 -q");
         window.shows(">>>");
-        window.keys(&["-l", "import time; print('u' 'p'); time.sleep(60)"]);
-        window.keys(&["Enter"]);
+        window.enter("import time; print('u' 'p'); time.sleep(60)");
         window.shows("\nup");
         window.keys(&["C-c"]);
         window.shows("KeyboardInterrupt\n>>>");
@@ -257,14 +258,11 @@ fn python_is_interrupted_stopped_and_goes_on() {
         window.ends_with("ready>");
         window.line("fg");
         window.shows("python3 -q");
-        window.keys(&["-l", "print(6 * 7)"]);
-        window.keys(&["Enter"]);
+        window.enter("print(6 * 7)");
         window.shows("\n42\n");
-        window.keys(&["-l", "raise SystemExit(5)"]);
-        window.keys(&["Enter"]);
+        window.enter("raise SystemExit(5)");
         window.ends_with("ready>");
-        window.keys(&["-l", "echo status=$?"]);
-        window.keys(&["Enter"]);
+        window.enter("echo status=$?");
         window.shows("status=5\n");
     });
 }
@@ -293,35 +291,29 @@ fn a_shell_in_a_window_feels_native() {
     in_windows(&WAYS, &[], |window, _| {
         window.line("PS1=\"in\"\"ner> \" $W bash --norc --noprofile");
         window.ends_with("inner>");
-        window.keys(&["-l", "echo first"]);
-        window.keys(&["Enter"]);
+        window.enter("echo first");
         window.shows("\nfirst\ninner>");
         window.keys(&["Up"]);
         window.ends_with("inner> echo first");
         window.keys(&["C-c"]);
         window.ends_with("\ninner>");
-        window.keys(&["-l", JOB]);
-        window.keys(&["Enter"]);
+        window.enter(JOB);
         window.shows("\nup");
         window.keys(&["C-z"]);
         window.shows("Stopped");
         window.ends_with("inner>");
         window.tell(&["resize-window", "-x", "70", "-y", "20"]);
-        window.keys(&["-l", "stty size; echo $COLUMNS"]);
-        window.keys(&["Enter"]);
+        window.enter("stty size; echo $COLUMNS");
         window.shows("20 70\n");
-        window.keys(&["-l", "fg"]);
-        window.keys(&["Enter"]);
+        window.enter("fg");
         window.shows("fg\nsh -c");
-        window.keys(&["-l", "text"]);
-        window.keys(&["Enter"]);
+        window.enter("text");
         window.shows("text\ntext");
         window.keys(&["C-c"]);
         window.ends_with("inner>");
         window.keys(&["C-d"]);
         window.ends_with("ready>");
-        window.keys(&["-l", "echo status=$?"]);
-        window.keys(&["Enter"]);
+        window.enter("echo status=$?");
         window.shows("status=130\n");
     });
 }
@@ -342,23 +334,19 @@ fn tmux_runs_inside() {
             "unset TMUX; $W tmux -S {socket} -f /dev/null new \"{shell}\""
         ));
         window.shows("inner>");
-        window.keys(&["-l", &format!("stty size; {JOB}")]);
-        window.keys(&["Enter"]);
+        window.enter(&format!("stty size; {JOB}"));
         window.shows("23 80\nup");
         window.keys(&["C-z"]);
         window.shows("Stopped");
-        window.keys(&["-l", "fg"]);
-        window.keys(&["Enter"]);
+        window.enter("fg");
         window.shows("fg\nsh -c");
-        window.keys(&["-l", "text"]);
-        window.keys(&["Enter"]);
+        window.enter("text");
         window.shows("text\ntext");
         window.keys(&["C-c"]);
         window.shows("^C\ninner>");
         window.keys(&["C-d"]);
         window.shows("[exited]");
-        window.keys(&["-l", "echo status=$?"]);
-        window.keys(&["Enter"]);
+        window.enter("echo status=$?");
         window.shows("status=0\n");
     });
 }
