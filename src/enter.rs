@@ -137,15 +137,15 @@ impl Target {
         procfs: &Procfs,
         pid1: u32,
     ) -> Result<Self, Reason> {
-        let mut reason = Reason::Ended;
         for pid in members(procfs, pid1)? {
             match Self::hold(at_rest, is_root, procfs, (pid, pid1)) {
-                Err(Errno::ESRCH | Errno::ENOENT) => {}
-                Err(_) => reason = Reason::Untraceable,
+                // With pid 1 all others end, of which some may still be there.
+                Err(Errno::ESRCH | Errno::ENOENT) if pid == pid1 => return Err(Reason::Ended),
+                Err(_) => {}
                 Ok(target) => return Ok(target),
             }
         }
-        Err(reason)
+        Err(Reason::Untraceable)
     }
 
     fn hold(

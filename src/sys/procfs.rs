@@ -207,7 +207,11 @@ impl Procfs {
         let dir = CString::new(pid.to_string()).map_err(|_| Errno::EINVAL)?;
         let dir = self.lookup(&dir, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         // `lookup` would refuse to follow it; the caller's right to it is asked.
-        openat(&dir, link, flags | OFlag::O_CLOEXEC, Mode::empty())
+        match openat(&dir, link, flags | OFlag::O_CLOEXEC, Mode::empty()) {
+            // Also the kernel's word of one that has ended since: `proc_pid_get_link()`.
+            Err(Errno::EACCES) if self.pid_of(process).is_none() => Err(Errno::ESRCH),
+            opened => opened,
+        }
     }
 
     /// The process that the thread of this number belongs to, both in the numbers of our namespace.
