@@ -1178,6 +1178,15 @@ fn no_failing_call_leaves_a_command_running_in_less_than_an_instance() {
     }
 }
 
+/// Attack: a supervisor is held up before it listens, as by SIGSTOP, and fails then.
+#[test]
+fn no_command_begins_before_its_supervisor_listens() {
+    let host = host_for_interference();
+    let how = "delay_enter=500000:error=EMFILE";
+    let judge = |number, run: &Output| assert_given_up("signalfd4", number, run);
+    assert_eq!(interfere(&host, "signalfd4", how, 1..2, judge), 1);
+}
+
 /// The same for the calls that change what the process may do, and for those that look.
 #[test]
 fn no_failing_change_of_privilege_leaves_the_command_with_more() {
