@@ -4,12 +4,14 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::unistd::getuid;
 
 use crate::dev::Slots;
 use crate::instance::InstanceError;
 use crate::mountinfo::{Entry, MountTable};
 use crate::place::{NewRoot, Place};
 use crate::root::Keeps;
+use crate::sys::fs::Stat;
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::{Raised, Shelved};
 use crate::tree::Tree;
@@ -19,7 +21,8 @@ use crate::tree::Tree;
 ///
 /// `table` is from before our own mounts came; what lies under one of those is hidden already. A
 /// cover goes on top, so that what lies beneath stays hidden as it is outside. A mount that the
-/// caller cannot reach or has moved meanwhile is left: it shows what the caller sees outside.
+/// caller cannot reach, or that somebody has moved meanwhile, is left: it shows what the caller sees
+/// outside. Else whoever owns the way to a mount could keep everybody from starting anything.
 pub fn cover_mounts(
     shelved: &mut Shelved,
     new_root: &NewRoot,
@@ -35,16 +38,22 @@ pub fn cover_mounts(
             let Some(place) = find(shelved, new_root, table, entry)? else {
                 continue;
             };
-            found.push((keeps.keeps(&entry.mountpoint, &place.stat), place));
+            let is_kept = keeps.keeps(&entry.mountpoint, &place.stat)
+                || is_served_by_a_stranger(table, &place.stat);
+            found.push((is_kept, place));
         }
         let raised = shelved.raise()?;
         for (is_kept, place) in &found {
-            if *is_kept {
-                mount::restrict(&raised, place, Attr::RDONLY, Depth::All)
-            } else {
-                covers.cover(&raised, place)
-            }
-            .map_err(InstanceError::Cover)?;
+            let keep = || mount::restrict(&raised, place, Attr::RDONLY, Depth::All);
+            let done = match *is_kept {
+                true => keep(),
+                false => covers.cover(&raised, place).or_else(|errno| match errno {
+                    // Nothing can be mounted on what has been removed.
+                    Errno::ENOENT => keep(),
+                    errno => Err(errno),
+                }),
+            };
+            done.map_err(InstanceError::Cover)?;
         }
     }
     Ok(())
@@ -68,29 +77,25 @@ fn find(
         Ok(place) => {
             let id = place.stat.mount_id;
             let is_it = id == entry.id || table.is_at_or_below(id, entry.id);
-            Ok(is_it.then_some(place))
+            Ok((is_it && place.stat.is_mount_root).then_some(place))
         }
-        Err(errno) if is_out_of_reach(errno) => Ok(None),
-        Err(errno) => Err(InstanceError::Cover(errno)),
+        Err(errno) if is_of_lookup(errno) => Err(InstanceError::Cover(errno)),
+        Err(_) => Ok(None),
     }
 }
 
-/// Is it closed to the caller, has it been moved, or does the server that it is on not answer? Anything
-/// else is a lookup that did not happen, as for want of memory.
-fn is_out_of_reach(errno: Errno) -> bool {
+/// Did the lookup not happen, as for want of memory? Any other word is about the way, which may be
+/// anybody's, and of any form.
+fn is_of_lookup(errno: Errno) -> bool {
     use Errno::*;
-    let is_callers = [EACCES, ENOENT, ENOTDIR, ELOOP].contains(&errno);
-    is_callers
-        || [
-            EIO,
-            ENODEV,
-            ENOTCONN,
-            ESTALE,
-            EHOSTDOWN,
-            EHOSTUNREACH,
-            ETIMEDOUT,
-        ]
-        .contains(&errno)
+    [EPERM, ENOSYS, ENOMEM, EMFILE, ENFILE].contains(&errno)
+}
+
+/// Is it on a FUSE filesystem of somebody else's than the caller or root? Its server may keep whoever
+/// mounts something on it waiting, beyond the reach of SIGKILL.
+fn is_served_by_a_stranger(table: &MountTable<'_>, stat: &Stat) -> bool {
+    let server = table.get(stat.mount_id).and_then(Entry::server);
+    server.is_some_and(|server| server != 0 && server != getuid().as_raw())
 }
 
 /// An empty directory and an empty file, to be cloned as often as needed.

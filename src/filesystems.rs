@@ -2,10 +2,12 @@
 //! ever mounted from scratch: no image, no overlay.
 
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 
 use crate::instance::{InstanceError, Subject, misplaced};
 use crate::path::InstancePath;
-use crate::place::NewRoot;
+use crate::place::{NewRoot, PlaceError};
+use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::{Raised, Shelved};
 use crate::tmpfs::TmpfsOptions;
@@ -27,7 +29,8 @@ fn new_filesystem(
         .map_err(|errno| InstanceError::Filesystem { kind, errno })
 }
 
-/// A tmpfs for the command; executing from it is allowed where the caller may do so in /tmp.
+/// A tmpfs for the command; executing from it is allowed where the caller can put programs in /tmp and
+/// run them.
 pub fn new_tmpfs(
     raised: &Raised<'_>,
     options: &TmpfsOptions,
@@ -70,17 +73,23 @@ pub fn new_proc(raised: &Raised<'_>, is_whole: bool) -> Result<Tree, InstanceErr
 }
 
 /// Puts it in place.
+///
+/// Not `put`, which refuses places in procfs: the host's own may be beneath.
 pub fn put_proc(
     shelved: &mut Shelved,
     new_root: &NewRoot,
     proc: &Tree,
     is_whole: bool,
 ) -> Result<(), InstanceError> {
-    put_in_proc(shelved, new_root, proc, c"/proc")?;
+    let target = InstancePath::literal(c"/proc");
+    let placed = new_root
+        .find(shelved, &target)
+        .and_then(|place| new_root.attach(shelved, proc, &place, &target));
+    placed.map_err(|error| misplaced(Subject::Filesystem("proc"), target, error))?;
     if is_whole {
         Ok(())
     } else {
-        mark_as_masked(shelved, new_root)
+        mark_as_masked(shelved, proc)
     }
 }
 
@@ -88,29 +97,29 @@ pub fn put_proc(
 ///
 /// To that rule ours is whole, though it has the processes only, unless something is mounted on a
 /// part of it that is not always empty. So a file of pid 1, which nobody replaces, is mounted on
-/// itself: nothing changes for those who read it.
-fn mark_as_masked(shelved: &mut Shelved, new_root: &NewRoot) -> Result<(), InstanceError> {
-    const LIMITS: &CStr = c"/proc/1/limits";
+/// itself: nothing changes for those who read it. Found by the descriptor: what the path of /proc leads
+/// to, the caller may exchange at any moment.
+fn mark_as_masked(shelved: &mut Shelved, proc: &Tree) -> Result<(), InstanceError> {
+    const LIMITS: &CStr = c"1/limits";
     let failed = |errno| InstanceError::Filesystem {
         kind: "proc",
         errno,
     };
-    let place = new_root.look(shelved, LIMITS).map_err(failed)?;
+    let place = fs::open_beneath(shelved, proc.as_fd(), LIMITS).map_err(failed)?;
+    let raised = shelved.raise()?;
     let attr = PROC_ATTR.and(Attr::NOSUID);
-    let limits = Tree::clone_of(&shelved.raise()?, &place, attr, Depth::One).map_err(failed)?;
-    put_in_proc(shelved, new_root, &limits, LIMITS)
-}
-
-/// Not `put`, which refuses places in procfs: the host's own may be beneath.
-fn put_in_proc(
-    shelved: &mut Shelved,
-    new_root: &NewRoot,
-    tree: &Tree,
-    target: &'static CStr,
-) -> Result<(), InstanceError> {
-    let target = InstancePath::literal(target);
-    let placed = new_root
-        .find(shelved, &target)
-        .and_then(|place| new_root.attach(shelved, tree, &place, &target));
-    placed.map_err(|error| misplaced(Subject::Filesystem("proc"), target, error))
+    let limits = Tree::clone_of(&raised, &place, attr, Depth::One).map_err(failed)?;
+    mount::attach(&raised, &limits, &place).map_err(failed)?;
+    drop(raised);
+    let there = Stat::of_entry(shelved, proc.fd(), LIMITS).map_err(failed)?;
+    if there.mount_id == limits.stat.mount_id {
+        Ok(())
+    } else {
+        let target = InstancePath::literal(c"/proc/1/limits");
+        Err(misplaced(
+            Subject::Filesystem("proc"),
+            target,
+            PlaceError::Moved,
+        ))
+    }
 }

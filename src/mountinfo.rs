@@ -37,6 +37,14 @@ impl Entry<'_> {
         })
     }
 
+    /// The user who serves it, if it is a FUSE filesystem: fuse(4).
+    pub fn server(&self) -> Option<u32> {
+        let is_fuse = matches!(self.kind, b"fuse" | b"fuseblk") || self.kind.starts_with(b"fuse.");
+        let mut options = self.super_options.split(|byte| *byte == b',');
+        let user = options.find_map(|option| option.strip_prefix(b"user_id="));
+        str::from_utf8(user.filter(|_| is_fuse)?).ok()?.parse().ok()
+    }
+
     /// A procfs with all its parts: its root, not read-only, not only the processes.
     fn is_whole_procfs(&self) -> bool {
         self.kind == b"proc"

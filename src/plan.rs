@@ -124,7 +124,7 @@ pub struct Trees {
     /// Steps run in the order given, and a later one covers an earlier one. Never sorted:
     /// `--vol a /x --map b /x/y` shows `b` at `/x/y`, and the reverse order hides it.
     pub steps: Vec<Step<Tree>>,
-    /// May files be executed from a new tmpfs: can the caller do so in /tmp?
+    /// May files be executed from a new tmpfs: can the caller make some in /tmp, and execute them?
     pub may_exec_tmp: bool,
     /// Does the caller see a whole /proc, or one with parts hidden?
     pub has_whole_procfs: bool,
@@ -142,7 +142,8 @@ impl Plan {
         here: Option<&InstancePath>,
     ) -> Result<Self, PlanError> {
         let root = RootPlace::open(shelved, layout.rootfs, layout.access)?;
-        let may_exec_tmp = fs::open_dir(shelved, c"/tmp").and_then(fs::is_noexec) == Ok(false);
+        let tmp = fs::open_dir(shelved, c"/tmp");
+        let may_exec_tmp = tmp.and_then(|tmp| fs::may_execute_new_files(shelved, tmp)) == Ok(true);
         let devices = DEVICES
             .into_iter()
             .map(|device| open_device(shelved, device));

@@ -1233,6 +1233,95 @@ fn a_user_namespace_inside_cannot_mount_what_is_hidden_in_proc() {
     }
 }
 
+/// Attack: somebody else's mount, which everybody's selfdock looks for, is where it cannot be found.
+#[test]
+fn nobody_keeps_others_from_starting_by_where_their_mounts_are() {
+    let host = Host::new();
+    let at = host.root_dir("at", 0o755);
+    let theirs = format!(
+        "mkdir -p $AT/theirs/way/m && chown -R {0}:{0} $AT/theirs && mount -t tmpfs tmpfs $AT/theirs/way/m",
+        host.other_uid()
+    );
+    let moved = "python3 -c '
+import os
+os.chdir(os.environ[\"AT\"] + \"/theirs\")
+for _ in range(20):
+    os.mkdir(\"n\" * 250)
+    os.chdir(\"n\" * 250)
+os.rename(os.environ[\"AT\"] + \"/theirs/way\", \"way\")'";
+    // What is mounted here has no name any more.
+    let removed = "touch $AT/theirs/source $AT/theirs/file && \
+        mount --bind $AT/theirs/source $AT/theirs/file && rm $AT/theirs/source";
+    for odd in [moved, removed] {
+        for words in ["run", "build", "-m /usr /mnt run", "--privilege userns run"] {
+            let script = format!("$SD {words} echo works");
+            let run = on(&host, &at, &[&theirs, odd], &script);
+            assert_eq!(out(&run), "works\n", "{odd}: {words}");
+            fs::remove_dir_all(at.join("theirs")).unwrap();
+        }
+    }
+}
+
+/// Attack: the server of somebody else's mount, which is to be covered, keeps whoever mounts something
+/// there waiting, beyond the reach of SIGKILL.
+#[test]
+fn a_server_of_somebody_elses_keeps_nobody_from_starting() {
+    let host = Host::new();
+    let at = host.root_dir("at", 0o755);
+    set_mode(&host.root_dir("scratch", 0o777), 0o777);
+    let server = host.compile("fuse", include_str!("attacks/fuse.c"));
+    let other = host.other_uid();
+    let mounted = format!(
+        "mkdir -p $AT/theirs/m && chown -R {other}:{other} $AT/theirs && \
+         {} mute {other} others $AT/theirs/m /bin/true $DIR/scratch/log",
+        server.display()
+    );
+    let held = format!(
+        "{{ setpriv --reuid {other} --regid {other} --clear-groups -- \
+             mkdir $AT/theirs/m/new >/dev/null 2>&1 & }} && \
+         until grep -qs asked $DIR/scratch/log; do sleep 0.01; done"
+    );
+    let script = "ls $AT/theirs/m/other >/dev/null 2>&1 & sleep 0.2
+        grep -q '^State:.D' /proc/$!/status && echo waits
+        for words in run build 'run $SD run' '--privilege userns run'; do
+            eval timeout -s KILL 10 $SD $words echo works || echo $?
+        done
+        : >$DIR/scratch/log.answer; wait";
+    let run = on(&host, &at, &[mounted, held], script);
+    assert_eq!(out(&run), "waits\nworks\nworks\nworks\nworks\n");
+}
+
+/// Not mended: the kernel lets a mount go whose mountpoint is removed where it is none. SECURITY.md
+/// names it, since where user namespaces are off nobody else brings the caller there.
+#[test]
+fn a_mount_that_comes_later_is_held_by_no_instance_as_by_no_user_namespace() {
+    let host = Host::new();
+    host.caller_dir("own");
+    let script = r#"
+        caller="setpriv --reuid $ID --regid $ID --clear-groups --"
+        $caller mkdir $DIR/own/share && mkfifo $DIR/go
+        $caller $WITH sh -c "echo up; read line; rmdir $THERE/share && echo removed" <>$DIR/go >$DIR/said 2>&1 &
+        until grep -qs up $DIR/said; do sleep 0.01; done
+        mount -t tmpfs tmpfs $DIR/own/share
+        $caller rmdir $DIR/own/share 2>/dev/null || echo busy
+        echo go >$DIR/go
+        wait $!
+        tail -n 1 $DIR/said; grep -c " $DIR/own/share " /proc/self/mountinfo || rm $DIR/go $DIR/said"#;
+    let [own, program] = [host.path("own"), host.program()].map(|path| path.display().to_string());
+    for (with, there) in [
+        (format!("{program} -v {own} /mnt run"), "/mnt"),
+        ("unshare -Urm".to_owned(), own.as_str()),
+    ] {
+        let mut command = host.with_own_mounts(script);
+        let run = command
+            .env("WITH", with)
+            .env("THERE", there)
+            .output()
+            .unwrap();
+        assert_eq!(out(&run), "busy\nremoved\n0\n", "{there}");
+    }
+}
+
 /// What is stacked on a mountpoint hides it no less than a single mount.
 #[test]
 fn nothing_that_is_stacked_on_a_mountpoint_shows() {

@@ -534,10 +534,24 @@ fn no_new_tmpfs_is_executable_where_the_callers_tmp_is_not() {
             $SD $OPTION -t '' $DIR/new run sh -c \"cp /bin/true $place/ && $place/true\" 2>/dev/null ||
                 echo $?
         done";
-    for option in ["", "run $SD", "-t '' /tmp", "-t '' /tmp run $SD"] {
+    let outer = [
+        "",
+        "run $SD",
+        "-t '' /tmp",
+        "-t '' /tmp run $SD",
+        // An outer instance's /tmp is of the caller's choice: one to execute from, but not to write to.
+        "-m /usr /tmp run $SD",
+        "-v /usr /tmp run $SD",
+    ];
+    for option in outer {
         let run = on(&host, &setup, &script.replace("$OPTION", option));
         assert_eq!(out(&run), "126\n126\n126\n126\n", "{option}");
     }
+    // Where they can do so anyway.
+    host.caller_dir("own");
+    let script =
+        "$SD -v $DIR/own /tmp run $SD run sh -c 'cp /bin/true /tmp && /tmp/true && echo yes'";
+    assert_eq!(out(&on(&host, &setup, script)), "yes\n");
     let place = host.path("new");
     let run = on(&host, &setup, "$SD -t exec $DIR/new run true");
     let message = format!(

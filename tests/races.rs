@@ -304,6 +304,68 @@ fn own_mounts_in_a_root_filesystem_that_is_exchanged_in_a_storm_stay_inside() {
     );
 }
 
+/// Mounts a procfs in a user namespace of its own, and prints what is in its `version`.
+const REVEALER: &str = r#"
+    #define _GNU_SOURCE
+    #include <sched.h>
+    #include <stdio.h>
+    #include <sys/mount.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(void) {
+        char line[4096];
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID)) return perror("unshare"), 1;
+        int pid = fork();
+        if (pid) return waitpid(pid, 0, 0), 0;
+        if (mount("proc", "/tmp", "proc", 0, 0)) return 0;
+        FILE *file = fopen("/tmp/version", "r");
+        if (file && fgets(line, sizeof line, file)) fputs(line, stdout);
+        return 0;
+    }"#;
+
+/// Attack: where the host hides a part of /proc, ours is marked by a mount on it, for the kernel to mind;
+/// in a root filesystem of the caller's, that lands elsewhere.
+#[test]
+fn what_is_hidden_in_proc_stays_hidden_while_the_way_there_is_exchanged() {
+    let host = racing();
+    let revealer = host.compile("revealer", REVEALER);
+    for name in [
+        "os",
+        "os/dev",
+        "os/tmp",
+        "os/proc",
+        "os/proc/1",
+        "os/fake",
+        "os/fake/1",
+    ] {
+        host.caller_dir(format!("play/{name}"));
+    }
+    host.caller_file("play/os/proc/1/limits", 0o644, "");
+    host.caller_file("play/os/fake/1/limits", 0o644, "");
+    std::fs::copy(&revealer, host.path("play/os/revealer")).unwrap();
+    let reveal = |setup: &str| {
+        let _flipper = Flipper::start(&host, ("play/os/proc play/os/fake", 20));
+        let script = "for n in $(seq $STARTS); do \"$@\" 2>/dev/null || :; done | sort -u";
+        let mut command = host.on_host(setup, "/bin/sh");
+        command.args(["-c", script, "sh"]).arg(host.program());
+        command
+            .arg("-r")
+            .arg(host.path("play/os"))
+            .args(["run", "/revealer"]);
+        let run = command
+            .env("STARTS", starts(200).to_string())
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", text(&run));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    assert!(
+        reveal(":").starts_with("Linux version"),
+        "nothing is revealed where nothing is hidden"
+    );
+    assert_eq!(reveal("mount --bind /dev/null /proc/version"), "");
+}
+
 /// A root filesystem of the caller's with the witness in it: `play/os`.
 fn rootfs(host: &Host) {
     for directory in ["", "/dev", "/proc", "/tmp"] {

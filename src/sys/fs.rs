@@ -9,10 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FchmodatFlags, Mode};
 use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::privilege::{AtRest, Renounced, Shelved};
 
@@ -224,9 +225,18 @@ pub fn is_on_procfs(fd: impl AsFd) -> Result<bool, Errno> {
     Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
-/// Is it on a mount from which nothing can be executed?
-pub fn is_noexec(fd: impl AsFd) -> Result<bool, Errno> {
-    Ok(fstatvfs(fd)?.flags().contains(FsFlags::ST_NOEXEC))
+/// Can the caller make files in this directory, and execute them: faccessat2(2), fstatfs(2).
+///
+/// Both, since what is at a path may be of the caller's choice: a directory that is only read, with
+/// programs of root's, says nothing of where the caller's own may be executed.
+pub fn may_execute_new_files(_: &Shelved, dir: impl AsFd) -> Result<bool, Errno> {
+    let both = AccessFlags::W_OK | AccessFlags::X_OK;
+    let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_EACCESS;
+    match faccessat(&dir, c"", both, flags) {
+        Ok(()) => Ok(!fstatvfs(&dir)?.flags().contains(FsFlags::ST_NOEXEC)),
+        Err(Errno::EACCES | Errno::EROFS) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Is the directory empty, and may the caller see that? `EACCES` if not.

@@ -1,5 +1,5 @@
-/* `fuse HOW UID suid|nosuid TARGET CONTENT LOG`: mounts a filesystem that UID serves, as fusermount
- * does for whoever asks. In it there is `suid`, of root's and mode 4755, with the bytes of CONTENT;
+/* `fuse HOW UID suid|nosuid|others TARGET CONTENT LOG`: mounts a filesystem that UID serves, as fusermount
+ * does for whoever asks; with `others`, everybody may look into it. In it there is `suid`, of root's and mode 4755, with the bytes of CONTENT;
  * `zero`, a device anybody may read; and the directory `dir`. HOW is `serve`; `deaf`, which never
  * reads a request; or `mute`, which reads those to look up a name and answers when LOG.answer exists.
  * Both write a line to LOG when they are asked. */
@@ -122,7 +122,8 @@ int main(int argc, char **argv) {
     load(argv[5]);
     device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (device < 0) return perror("/dev/fuse"), 1;
-    sprintf(options, "fd=%d,rootmode=40000,user_id=%u,group_id=%u", device, uid, uid);
+    sprintf(options, "fd=%d,rootmode=40000,user_id=%u,group_id=%u%s", device, uid, uid,
+        strcmp(argv[3], "others") ? "" : ",allow_other");
     unsigned long flags = strcmp(argv[3], "suid") ? MS_NOSUID | MS_NODEV : 0;
     if (mount("served", target, "fuse", flags, options)) return perror("mount"), 2;
     if (fork()) return 0;

@@ -77,6 +77,7 @@ static const struct { long number; const char *name; char kind; int argument; } 
     CALL(readv, 0, 0), CALL(writev, 0, 0), CALL(futex, 0, 0), CALL(sigaltstack, 0, 0),
     CALL(rt_sigreturn, 0, 0), CALL(faccessat, 's', 1), CALL(ppoll, 0, 0), CALL(getpgid, 0, 0),
     CALL(getsid, 0, 0), CALL(kill, 0, 0), CALL(tgkill, 0, 0), CALL(clone3, 0, 0),
+    CALL(faccessat2, 0, 0),
 #ifdef SYS_access
     CALL(access, 's', 0), CALL(readlink, 's', 0), CALL(poll, 0, 0), CALL(arch_prctl, 0, 0),
     CALL(fork, 0, 0), CALL(open, 's', 0), CALL(stat, 's', 0),
