@@ -200,7 +200,12 @@ const GOLDEN: &[Row] = &[
         None,
         "where the caller's /tmp is not known to be exec, ours is not",
     ),
-    (Kind::NoExec, "faccessat2, last openat2 /tmp", None, "the same"),
+    (
+        Kind::NoExec,
+        "faccessat2, last openat2 /tmp",
+        None,
+        "the same",
+    ),
     (Kind::NoExec, "fstatfs, last openat2 /tmp", None, "the same"),
     // What must be certain, or the root is cloned with all that is mounted on it, and that is covered.
     (
