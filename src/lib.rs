@@ -121,8 +121,10 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn open(privilege: Privilege, start: &'a Start, exec: &Exec) -> Result<Self, Error> {
         let procfs = Procfs::open(&privilege).map_err(Error::Procfs)?;
-        privilege.outlive_parent_unless_nested()?;
         let inherited = descriptor::restrict_inherited(&procfs, &exec.descriptors)?;
+        if process::is_pid_1() && !is_nested(&privilege, &procfs, &inherited)? {
+            privilege.outlive_parent()?;
+        }
         let has_terminal =
             inherited.has_terminal || procfs.has_controlling_terminal().map_err(Error::Procfs)?;
         let caller = Caller::current(&start.environment, has_terminal);
@@ -136,6 +138,20 @@ impl<'a> Session<'a> {
             caller,
         })
     }
+}
+
+/// Is this pid 1 of an outer instance, and not of something else?
+///
+/// No sign is there always. A leash is left to it by an outer selfdock that executes it, but by no
+/// other command. The bounding set is cut for users, but less for root, and not where CAP_SETPCAP was
+/// lacking. In an instance selfdock's own file is a mount by itself, as it is hardly anywhere else; but
+/// a `--map` shows it as one file among others, and there may be copies of it.
+fn is_nested(privilege: &Privilege, procfs: &Procfs, inherited: &Inherited) -> Result<bool, Error> {
+    if inherited.outer.is_some() || privilege.is_bounded_as_users()? {
+        return Ok(true);
+    }
+    let program = procfs.stat_of_program(privilege).map_err(Error::Procfs)?;
+    Ok(program.is_mount_root)
 }
 
 /// `run`, `build`

@@ -624,6 +624,43 @@ fn as_pid_1_of_another_namespace_selfdock_outlives_its_parent() {
     assert_eq!(running.line(), "alive\n");
 }
 
+/// Whoever starts it, and however it is found and executed: each of the signs by which it knows that it
+/// is in an instance is lacking somewhere, and one is left. See `is_nested` in `src/lib.rs`.
+#[test]
+fn when_the_supervisor_is_killed_a_selfdock_that_is_pid_1_inside_ends_with_everything() {
+    let host = Host::new();
+    let id = host.uid().to_string();
+    let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+    let uncut = [&user[..], &["--bounding-set", "-setpcap"]].concat();
+    let (own, elsewhere) = (host.program(), "/mnt/selfdock");
+    let own = own.to_str().unwrap();
+    let by_shell = ["/bin/sh", "-c", "exec \"$0\" \"$@\""];
+    let mut alive = Vec::new();
+    let mut try_out = |starter: &[&str], way: &[&str], inner: &str| {
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(own);
+        command.arg("--map").arg(host.path("bin")).arg("/mnt");
+        command.arg("run").args(way).arg(inner).arg("run");
+        command.args(["/bin/sh", "-c", "echo ready; sleep 4; echo alive"]);
+        command.current_dir("/").stdin(Stdio::null());
+        let running = Running::start(command);
+        kill(running.pid(), Signal::SIGKILL).unwrap();
+        let (rest, status) = running.end();
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
+        if !rest.is_empty() {
+            alive.push(format!("{starter:?} {way:?} {inner}\n"));
+        }
+    };
+    for starter in [&["env"], &user[..], &uncut] {
+        try_out(starter, &[], own);
+        try_out(starter, &by_shell, own);
+        try_out(starter, &[], elsewhere);
+    }
+    // Only the bounding set tells of this one.
+    try_out(&user, &by_shell, elsewhere);
+    assert!(alive.is_empty(), "live on:\n{}", alive.concat());
+}
+
 #[test]
 fn when_an_inner_supervisor_is_killed_everything_further_inside_ends() {
     let host = Host::new();

@@ -63,7 +63,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use caps::Capability;
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{getpid, getresgid, getresuid};
+use nix::unistd::{getresgid, getresuid};
 use thiserror::Error;
 
 use super::capability::{self, Sets, mask};
@@ -266,16 +266,15 @@ impl Privilege {
         }
     }
 
-    /// Takes back what the entry point asks for as pid 1, to get SIGKILL when its parent ends, where
-    /// this is pid 1 of something else than an outer instance, as the bounding set tells.
-    pub fn outlive_parent_unless_nested(&self) -> Result<(), PrivilegeError> {
-        if getpid().as_raw() != 1 {
-            return Ok(());
-        }
-        if capability::bounding_set().map_err(failed("prctl"))? & !BOUNDING_OF_USERS != 0 {
-            prctl::set_pdeathsig(None).map_err(failed("prctl"))?;
-        }
-        Ok(())
+    /// Is the bounding set cut as that of a command whose caller is not root?
+    pub fn is_bounded_as_users(&self) -> Result<bool, PrivilegeError> {
+        let bounding = capability::bounding_set().map_err(failed("prctl"))?;
+        Ok(bounding & !BOUNDING_OF_USERS == 0)
+    }
+
+    /// Takes back what the entry point asks for as pid 1, to get SIGKILL when its parent ends.
+    pub fn outlive_parent(&self) -> Result<(), PrivilegeError> {
+        prctl::set_pdeathsig(None).map_err(failed("prctl"))
     }
 }
 

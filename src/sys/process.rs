@@ -28,10 +28,16 @@ pub fn unshare_pid_namespace(_: &Raised<'_>) -> Result<(), NamespaceError> {
 
 /// Is this process pid 1, as the first child after `unshare_pid_namespace` is?
 pub fn expect_to_be_pid_1() -> Result<(), NamespaceError> {
-    match getpid().as_raw() {
-        1 => Ok(()),
-        _ => Err(NamespaceError::Ineffective),
+    if is_pid_1() {
+        Ok(())
+    } else {
+        Err(NamespaceError::Ineffective)
     }
+}
+
+/// Is this process pid 1 of its pid namespace?
+pub fn is_pid_1() -> bool {
+    getpid().as_raw() == 1
 }
 
 /// Moves this process to a copy of its mount namespace.

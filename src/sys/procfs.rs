@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 
 use super::fs::{self, Stat, for_each_name, is_on_procfs, open_without_links};
 use super::new_descriptor;
-use super::privilege::{AtRest, Raised, Renounced, Shelved};
+use super::privilege::{AtRest, Raised, Renounced};
 use super::process::Process;
 use crate::procinfo::{self, field};
 
@@ -131,15 +131,15 @@ impl Procfs {
     }
 
     /// What the running program's file is.
-    pub fn stat_of_program(&self, shelved: &Shelved) -> Result<Stat, Errno> {
-        let dir = self.open_own_dir(shelved)?;
+    pub fn stat_of_program(&self, at_rest: &impl AtRest) -> Result<Stat, Errno> {
+        let dir = self.open_own_dir(at_rest)?;
         // A magic link of our own process, which `lookup` would refuse to follow.
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
         Stat::of(openat(&dir, c"exe", flags, Mode::empty())?)
     }
 
     /// Opens this process's own directory, in which `exe` is the running program's file.
-    pub fn open_own_dir(&self, _: &Shelved) -> Result<OwnedFd, Errno> {
+    pub fn open_own_dir(&self, _: &impl AtRest) -> Result<OwnedFd, Errno> {
         self.lookup(c"self", OFlag::O_PATH | OFlag::O_DIRECTORY)
     }
 
