@@ -1250,8 +1250,8 @@ for _ in range(20):
     os.chdir(\"n\" * 250)
 os.rename(os.environ[\"AT\"] + \"/theirs/way\", \"way\")'";
     // What is mounted here has no name any more.
-    let removed = "touch $AT/theirs/source $AT/theirs/file && \
-        mount --bind $AT/theirs/source $AT/theirs/file && rm $AT/theirs/source";
+    let removed = "mkdir $AT/theirs/source $AT/theirs/place && \
+        mount --bind $AT/theirs/source $AT/theirs/place && rmdir $AT/theirs/source";
     for odd in [moved, removed] {
         for words in ["run", "build", "-m /usr /mnt run", "--privilege userns run"] {
             let script = format!("$SD {words} echo works");
