@@ -11,7 +11,7 @@ use crate::instance::InstanceError;
 use crate::mountinfo::{Entry, MountTable};
 use crate::place::{NewRoot, Place};
 use crate::root::Keeps;
-use crate::sys::fs::Stat;
+use crate::sys::fs::{self, Stat};
 use crate::sys::mount::{self, Attr, Depth};
 use crate::sys::privilege::{Raised, Shelved};
 use crate::tree::Tree;
@@ -84,11 +84,9 @@ fn find(
     }
 }
 
-/// Did the lookup not happen, as for want of memory? Any other word is about the way, which may be
-/// anybody's, and of any form.
+/// Did the lookup not happen? Any other word is about the way, which may be anybody's, and of any form.
 fn is_of_lookup(errno: Errno) -> bool {
-    use Errno::*;
-    [EPERM, ENOSYS, ENOMEM, EMFILE, ENFILE].contains(&errno)
+    fs::is_want(errno) || [Errno::EPERM, Errno::ENOSYS].contains(&errno)
 }
 
 /// Is it on a FUSE filesystem of somebody else's than the caller or root? Its server may keep whoever

@@ -15,6 +15,7 @@ use crate::own::{OwnFiles, OwnProgram};
 use crate::path::{HostPath, InstancePath};
 use crate::place::{NewRoot, PlaceError};
 use crate::plan::{Step, Trees};
+use crate::sys::fs;
 use crate::sys::privilege::{PrivilegeError, Shelved};
 use crate::sys::procfs::Procfs;
 use crate::tmpfs::TmpfsOptions;
@@ -237,6 +238,8 @@ pub fn put_program(
         Ok(place) if place.stat.is(libc::S_IFREG) => new_root
             .attach(shelved, &tree, &place, &path)
             .map_err(|error| (path, error)),
+        // It may be there, and have something beneath that only this is to hide.
+        Err(error @ PlaceError::Lookup(errno)) if fs::is_want(errno) => Err((path, error)),
         _ => {
             let path = InstancePath::literal(c"/dev/selfdock");
             match new_root.put(shelved, &tree, &path) {

@@ -1178,6 +1178,40 @@ fn no_failing_call_leaves_a_command_running_in_less_than_an_instance() {
     }
 }
 
+/// Attack: for want of a descriptor, selfdock's own file would not be found, and not be mounted over what
+/// the host hides there.
+#[test]
+fn an_own_file_that_cannot_be_looked_for_is_no_missing_one() {
+    let host = host_for_interference();
+    let program = host.program();
+    for (how, expected) in [
+        ("error=EMFILE", Errno::EMFILE),
+        ("error=ENOMEM", Errno::ENOMEM),
+    ] {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2"]);
+        command.arg("-P").arg(&program);
+        command.args(["-e", &format!("inject=openat2:{how}")]);
+        command.arg(host.path("start"));
+        command
+            .arg(format!("uid={}", host.uid()))
+            .arg(&program)
+            .args(SAY);
+        let run = command.stdin(Stdio::null()).output().unwrap();
+        // Without privilege it is looked for by its name before that, and only what is found is put there.
+        match Install::is_rootless() {
+            true => assert_ended(&run, 0),
+            false => assert_refused(
+                &run,
+                &format!(
+                    "cannot put selfdock's own file on {program:?}: {}",
+                    expected.desc()
+                ),
+            ),
+        }
+    }
+}
+
 /// Attack: a supervisor is held up before it listens, as by SIGSTOP, and fails then.
 #[test]
 fn no_command_begins_before_its_supervisor_listens() {

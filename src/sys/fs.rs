@@ -96,6 +96,12 @@ fn lookup(
     openat2(dir, path, how)
 }
 
+/// Did a lookup not happen, for want of memory or of descriptors? The caller can bring that about at any
+/// moment: prlimit(2).
+pub fn is_want(errno: Errno) -> bool {
+    [Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE].contains(&errno)
+}
+
 /// What a descriptor leads to, in the kernel's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
