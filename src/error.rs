@@ -97,8 +97,8 @@ pub enum Error {
     /// A tree that does not fit.
     #[error(transparent)]
     Instance(#[from] InstanceError),
-    /// What keeps the command from typing into the terminal.
-    #[error("cannot install the terminal filter: {0}")]
+    /// What keeps the command from typing into the terminal, and from taking other processes' descriptors.
+    #[error("cannot install the command's filter: {0}")]
     Filter(FilterError),
     /// What keeps the command from making user namespaces.
     #[error("cannot forbid user namespaces: {0}")]

@@ -72,7 +72,7 @@ use sys::entry::Start;
 use sys::filter;
 use sys::leash::Leash;
 use sys::mount;
-use sys::privilege::{Privilege, PrivilegeError, Renounced, Shelved, Unprivileged};
+use sys::privilege::{Gain, Privilege, PrivilegeError, Renounced, Shelved, Unprivileged};
 use sys::process::{self, DescriptorLimit, Ending, InitSide, Side};
 use sys::procfs::Procfs;
 use sys::self_stop::SelfStops;
@@ -228,7 +228,7 @@ fn enter(session: Session<'_>, entry: Entry) -> Result<Ending, Error> {
                 .map_err(failed)?;
             privilege.give_up_entering()?;
             // Whose tree it is, is not known here.
-            install_filters(&mut privilege, &caller, &procfs, false)?;
+            install_filters(&mut privilege, &caller, gain, &procfs, false)?;
             let renounced = privilege.renounce(gain)?;
             let environment = settle(&renounced, &entry.exec, &caller, "-C names another")?;
             leash.wait_for_release().map_err(Error::Released)?;
@@ -330,7 +330,7 @@ fn become_command(
     instance::assemble(&mut privilege, trees, own, &procfs)?;
     limit.restore().map_err(Error::DescriptorLimit)?;
 
-    install_filters(&mut privilege, caller, &procfs, is_hosts_own)?;
+    install_filters(&mut privilege, caller, request.gain, &procfs, is_hosts_own)?;
     let renounced = privilege.renounce(request.gain)?;
     let environment = settle(&renounced, &request.exec, caller, "--here shows it")?;
     leash.wait_for_release().map_err(Error::Released)?;
@@ -363,16 +363,20 @@ fn become_command(
     Err(command::execute(&renounced, &nesting, request.exec.program, &environment).into())
 }
 
-/// Keeps the command from typing, and from making user namespaces by the name of another program.
-/// Where there is nothing to keep it from, it is spared the time.
+/// Keeps the command from typing, from taking descriptors of processes outside, and from making user
+/// namespaces by the name of another program.
+///
+/// Against the first two there is one filter, where there is a terminal or nothing is to be gained. Others are
+/// spared the time that a filter takes.
 fn install_filters(
     privilege: &mut Shelved,
     caller: &Caller<'_>,
+    gain: Gain,
     procfs: &Procfs,
     is_hosts_own: bool,
 ) -> Result<(), Error> {
-    if caller.has_terminal {
-        filter::forbid_typing(&privilege.raise()?).map_err(Error::Filter)?;
+    if caller.has_terminal || gain == Gain::Nothing {
+        filter::forbid_ways_out(&privilege.raise()?).map_err(Error::Filter)?;
     }
     if !is_hosts_own && procfs.restricts_user_namespaces() {
         user_namespaces::forbid(&privilege.raise()?).map_err(Error::UserNamespaces)?;

@@ -241,6 +241,12 @@ const GOLDEN: &[Row] = &[
         Some(Errno::EPERM),
         "the same of TIOCLINUX",
     ),
+    (
+        Kind::Whole,
+        "pidfd_getfd,",
+        Some(Errno::EPERM),
+        "the same of what other processes have open",
+    ),
     (Kind::Whole, "read, last openat2 PID", None, "the same"),
     (Kind::Whole, "close, last openat2 PID", None, "the same"),
     (
@@ -474,12 +480,13 @@ fn a_start_in_a_user_namespace_of_which_any_call_fails_is_refused_or_whole() {
 }
 
 /// The ways to start that have calls of their own.
-const OTHER_WAYS: [&str; 10] = [
+const OTHER_WAYS: [&str; 11] = [
     WITHOUT_PRIVILEGE,
     "terminal --privilege userns --init run",
     "terminal run",
     "--init run",
     "terminal --init run",
+    "--no-nest run",
     "--name faults-$N run",
     "--rootfs $DIR/os --map /usr /mnt --tmpfs size=1m /etc build",
     "--here -C /proc run",
@@ -674,6 +681,21 @@ fn a_filter_against_user_namespaces_that_only_claims_to_be_there_is_refused() {
         let (hit, kind) = stage.meddle(call, deed).unwrap();
         assert_eq!(hit.map(|hit| hit.what).as_ref(), Some(&call.what));
         assert_eq!(kind, Kind::Refused, "{deed:?}");
+    }
+}
+
+/// Each of the calls that the command's filter is for is tried, and answered as without it.
+#[test]
+fn a_filter_that_does_not_refuse_all_that_it_should_is_refused() {
+    let host = Host::new();
+    prepare(&host);
+    let stage = Stage::new(&host, "--no-nest run");
+    for begin in ["ioctl 0x5412,", "ioctl 0x541c,", "pidfd_getfd,"] {
+        let is_it = |call: &&Call| call.what.starts_with(begin);
+        let call = stage.calls.iter().find(is_it).expect(begin);
+        let (hit, kind) = stage.meddle(call, Deed::Fail(Errno::EBADF)).unwrap();
+        assert_eq!(hit.map(|hit| hit.what).as_ref(), Some(&call.what));
+        assert_eq!(kind, Kind::Refused, "{begin}");
     }
 }
 

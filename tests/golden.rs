@@ -69,14 +69,14 @@ fn difference(outside: &str, inside: &str) -> BTreeMap<String, String> {
 }
 
 /// What the list says: the process is number `pid` of the instance's, in nobody's group or session
-/// that can be seen from there, and this of its capabilities, and nothing else.
+/// that can be seen from there, and this of its capabilities and filters, and nothing else.
 fn golden(pid: &str, parent: &str, more: &[(&str, u64)]) -> BTreeMap<String, String> {
     let numbers = ["Tgid", "Pid", "NStgid", "NSpid"].map(|name| (name, pid));
     let others = [("PPid", parent), ("NSpgid", "0"), ("NSsid", "0")];
     let numbers = numbers.into_iter().chain(others);
     let numbers = numbers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let sets = more.iter().map(|(name, value)| match *name {
-        "NoNewPrivs" => ((*name).to_owned(), value.to_string()),
+        "NoNewPrivs" | "Seccomp" | "Seccomp_filters" => ((*name).to_owned(), value.to_string()),
         name => (name.to_owned(), format!("{value:016x}")),
     });
     numbers.chain(sets).collect()
@@ -116,7 +116,13 @@ fn the_status_of_the_command_differs_from_outside_in_the_listed_lines_alone() {
     // Whoever nests in a user namespace makes another; there are no groups here that would show.
     let usual = [("CapBnd", Install::wanted().choose(bounding, bounding, 0))];
     let alone = [("CapBnd", 0)];
-    let nothing = [("CapBnd", 0), ("NoNewPrivs", 1)];
+    let mut nothing = vec![("CapBnd", 0), ("NoNewPrivs", 1)];
+    // One filter more than this test has been started with.
+    let filters: u64 = lines(outside)["Seccomp_filters"].parse().unwrap();
+    nothing.push(("Seccomp_filters", filters + 1));
+    if filters == 0 {
+        nothing.push(("Seccomp", 2));
+    }
     let web = instance(&host, "web", &[]);
     let inert = instance(&host, "inert", &["--no-nest"]);
     for (words, pid, parent, more) in [

@@ -8,8 +8,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use host::fixtures::{Taking, assert_can_be_taken, not_taken, taken};
 use host::terminal::{PROMPT, Terminal};
 use host::{Host, Install, assert_ended, assert_refused, out, set_mode, text};
+use nix::errno::Errno;
 
 const REFUSAL: &str = "cannot get privilege: no_new_privs is set\n\
      hint: start it from outside of what has set that, as --no-nest does, or NoNewPrivileges= of systemd";
@@ -385,6 +387,134 @@ fn what_enters_such_an_instance_gains_nothing_either() {
     }
 }
 
+/// What the words of `line` print, as the caller and without a terminal, beside a process outside that is
+/// at the other end of standard input, or at this abstract address. `$SD` is selfdock's own path.
+fn beside(host: &Host, taking: &Taking, name: &str, line: &str) -> String {
+    let line = line.replace("$SD", host.program().to_str().unwrap());
+    let mut command = host.as_caller("setsid");
+    command
+        .arg("--wait")
+        .args(taking.hold(name).split_whitespace());
+    out(&command.args(line.split_whitespace()).output().unwrap()).to_owned()
+}
+
+/// Attack: a socket tells who is at its other end, and what that process has open can be taken from it: a
+/// directory, by which the command leaves the instance. The socket may be inherited, or be of who listens on
+/// an abstract address, as X servers do.
+#[test]
+fn no_descriptor_of_a_process_outside_is_taken() {
+    let host = Host::new();
+    let taking = Taking::new(&host);
+    let address = format!("taken-{}", host.uid());
+    for (name, options) in [("-", ""), (&*address, "--close-fds")] {
+        let words = |ways| taking.from(name, ways);
+        assert_can_be_taken(&beside(&host, &taking, name, &words("native")));
+        let from = words("native nobodys");
+        let refused = ["native", "nobodys"].map(|way| not_taken(way, Errno::EPERM));
+        for way in [
+            "--no-nest run",
+            "build --no-nest",
+            "--no-nest --init run",
+            "run $SD --no-nest run",
+            "--no-nest run $SD run",
+        ] {
+            let line = format!("$SD {options} {way} {from}");
+            let said = beside(&host, &taking, name, &line);
+            assert_eq!(said, refused.concat(), "{line}");
+        }
+        // Without the option the kernel alone decides; to it, a user namespace is a wall.
+        let control = beside(&host, &taking, name, &format!("$SD {options} run {from}"));
+        let native = Install::wanted().choose(
+            taken("native"),
+            taken("native"),
+            not_taken("native", Errno::EPERM),
+        );
+        assert_eq!(control, native + &not_taken("nobodys", Errno::EBADF));
+    }
+}
+
+/// By whichever table of the machine.
+#[test]
+fn no_descriptor_is_taken_by_the_calls_of_other_programs() {
+    let host = Host::new();
+    let taking = Taking::new(&host);
+    for way in ["narrow", "x32"] {
+        let from = taking.from("-", way);
+        let outside = beside(&host, &taking, "-", &from);
+        let absent = format!("{way} -1 -\n");
+        let known = [taken(way), absent.clone(), not_taken(way, Errno::ENOSYS)];
+        assert!(known.contains(&outside), "{outside}");
+        let expected = if outside == absent {
+            absent
+        } else {
+            not_taken(way, Errno::EPERM)
+        };
+        let inside = beside(&host, &taking, "-", &format!("$SD --no-nest run {from}"));
+        assert_eq!(inside, expected);
+    }
+}
+
+#[test]
+fn no_descriptor_is_taken_by_what_enters_either() {
+    let host = Host::new();
+    let taking = Taking::new(&host);
+    let from = taking.from("-", "native nobodys");
+    let refused = ["native", "nobodys"].map(|way| not_taken(way, Errno::EPERM));
+    let open = [taken("native"), not_taken("nobodys", Errno::EBADF)];
+    let walled = [
+        not_taken("native", Errno::EPERM),
+        not_taken("nobodys", Errno::EBADF),
+    ];
+    let usual = Install::wanted().choose(&open, &open, &walled);
+    assert_can_be_taken(&beside(&host, &taking, "-", &taking.from("-", "native")));
+    for (options, expected) in [
+        ("--no-nest", &refused),
+        ("--no-nest --init", &refused),
+        ("", usual),
+        // In a user namespace pid 1 has nothing to give, and says so itself.
+        ("--init", Install::wanted().choose(&open, &open, &refused)),
+    ] {
+        let mut selfdock = host.selfdock();
+        selfdock.args(options.split_whitespace());
+        selfdock.args(["--name", "web", "run", "/bin/sh", "-c"]);
+        let _instance = Instance::start(selfdock.arg("echo up; exec sleep 1000"));
+        let line = format!("$SD enter web {from}");
+        let said = beside(&host, &taking, "-", &line);
+        assert_eq!(said, expected.concat(), "{options}");
+    }
+}
+
+/// Root's own processes are out of its command's reach by what that lacks; the filter is there as well.
+#[test]
+fn for_root_too_there_is_one_filter_whether_there_is_a_terminal_or_not() {
+    let host = Host::new();
+    let filters = |user: &[&str], words: &[&str]| -> usize {
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg("setpriv").args(user).args(words);
+        command.args(["/bin/cat", "/proc/self/status"]);
+        command.current_dir("/").stdin(Stdio::null());
+        let status = command.output().unwrap();
+        field(out(&status), "Seccomp_filters:").parse().unwrap()
+    };
+    let id = host.uid().to_string();
+    let callers = ["--reuid", &id, "--regid", &id, "--clear-groups"];
+    let program = host.program();
+    let program = program.to_str().unwrap();
+    for user in [&callers[..], &["--clear-groups"]] {
+        let outside = filters(user, &[]);
+        for (options, more) in [
+            (&["--no-nest"][..], 1),
+            (&["--no-nest", "--init"], 1),
+            (&[], 0),
+            (&["--init"], 0),
+        ] {
+            let words = [&[program], options, &["run"]].concat();
+            let inside = filters(user, &words);
+            assert_eq!(inside, outside + more, "{user:?} {options:?}");
+        }
+    }
+}
+
 /// Pid 1 that may not be traced, and a child that may, with an argument in a user namespace of its
 /// own: there its bounding set is whole.
 const HIDE: &str = r#"
@@ -520,7 +650,7 @@ fn no_new_privs_that_is_only_claimed_is_refused() {
     }
 }
 
-/// The terminal filter, and the one that tells of pid 1 stopping itself.
+/// The one that is there for the terminal, and the one that tells of pid 1 stopping itself.
 #[test]
 fn the_filters_of_a_terminal_work_as_ever() {
     let host = Host::new();

@@ -663,10 +663,10 @@ fn no_command_runs_without_the_filters() {
         let supervisors = format!("cannot install the supervisor's filter: {reason}{hint}");
         assert_refused(&run(errno, false), &supervisors);
         // Who is the first to notice ends both, and either may.
-        let terminals = format!("cannot install the terminal filter: {reason}{hint}");
+        let commands = format!("cannot install the command's filter: {reason}{hint}");
         let refused = run(errno, true);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        let is_either = said.contains(&terminals) || said.contains(&supervisors);
+        let is_either = said.contains(&commands) || said.contains(&supervisors);
         assert!(is_either, "{}", text(&refused));
         assert_ended(&refused, CANNOT);
         assert!(refused.stdout.is_empty(), "{}", text(&refused));

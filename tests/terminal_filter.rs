@@ -1,12 +1,14 @@
 //! The terminal that the command shares with its caller: it can be used as outside, but nothing can
-//! be typed into it. Each attack is shown to work outside first.
+//! be typed into it, nor is its other side taken from who has it. Each attack is shown to work outside
+//! first.
 
 mod host;
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use host::{Host, new_terminal, out};
+use host::fixtures::{Taking, assert_can_be_taken, not_taken, taken};
+use host::{Host, Install, new_terminal, out};
 use nix::errno::Errno;
 
 /// `type [own NUMBER] TERMINAL WAY...`: tries to type a letter into TERMINAL, a descriptor's number
@@ -312,6 +314,71 @@ fn the_other_side_of_a_pseudoterminal_counts_as_one() {
     };
     assert_eq!(run(0), typed("native"));
     assert_eq!(run(1), refused("native"));
+}
+
+/// Attack: a socket that the command inherits tells who is at its other end, and what that process has
+/// open can be taken from it: a directory, by which the command leaves the instance, or the other side of
+/// the terminal, through which it types.
+#[test]
+fn no_descriptor_of_a_process_outside_is_taken_by_any_way_of_the_machine() {
+    let host = Host::new();
+    let taking = Taking::new(&host);
+    let start = format!("exec setsid --ctty --wait {} \"$@\"", taking.hold("-"));
+    let run = |levels, way: &str| {
+        let words = taking.from("-", way);
+        printed(&host, host.uid(), &start, levels, &words)
+    };
+    assert_can_be_taken(&run(0, "native"));
+    for way in ["native", "nobodys", "narrow", "x32"] {
+        let outside = run(0, way);
+        let absent = format!("{way} -1 -\n");
+        let known = [taken(way), absent.clone(), not_taken(way, Errno::ENOSYS)];
+        let is_nobodys = way == "nobodys" && outside == not_taken(way, Errno::EBADF);
+        assert!(known.contains(&outside) || is_nobodys, "{outside}");
+        let expected = if outside == absent {
+            outside
+        } else {
+            not_taken(way, Errno::EPERM)
+        };
+        for levels in [1, 3] {
+            assert_eq!(run(levels, way), expected, "{levels} levels");
+        }
+    }
+    let prefix = format!("{} --init run ", host.program().display());
+    let words = prefix + &taking.from("-", "native nobodys");
+    let refused = ["native", "nobodys"].map(|way| not_taken(way, Errno::EPERM));
+    let beside_init = printed(&host, host.uid(), &start, 0, &words);
+    assert_eq!(beside_init, refused.concat());
+}
+
+/// Without a terminal, and without `--no-nest`, nothing but the kernel keeps the command from it, which
+/// does so where the instance is in a user namespace of its own: SECURITY.md says so.
+#[test]
+fn without_a_terminal_what_a_process_outside_has_can_be_taken() {
+    let host = Host::new();
+    let taking = Taking::new(&host);
+    let name = format!("taken-{}", host.uid());
+    for name in ["-", &name] {
+        let start = format!(
+            "exec setsid --wait {} \"$@\" 0</dev/null",
+            taking.hold(name)
+        );
+        let run = |levels, way| {
+            let words = taking.from(name, way);
+            printed(&host, host.uid(), &start, levels, &words)
+        };
+        assert_can_be_taken(&run(0, "native"));
+        let inside = Install::wanted().choose(
+            taken("native"),
+            taken("native"),
+            not_taken("native", Errno::EPERM),
+        );
+        for levels in [1, 2] {
+            assert_eq!(run(levels, "native"), inside, "{levels} levels");
+            let nobodys = run(levels, "nobodys");
+            assert_eq!(nobodys, not_taken("nobodys", Errno::EBADF));
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! The terminal filter: a command cannot type into the terminal that it shares with its caller.
+//! The command's filter: it can neither type into the terminal that it shares with its caller, nor take
+//! a descriptor from a process outside.
 //!
 //! TIOCSTI puts bytes where the caller's shell will read them once the command has ended, and so
-//! does TIOCLINUX with a selection. A seccomp filter refuses both, whichever of the machine's system
-//! call tables they come by, and leaves everything else alone. It is inherited, and each selfdock
-//! within adds one of its own: of a filter that is there already nobody can say what it does.
+//! does TIOCLINUX with a selection. pidfd_getfd(2) takes a directory of the host's, or the other side of the
+//! terminal, from a process of the caller's; a socket is enough to name one outside (SO_PEERPIDFD). A
+//! seccomp filter refuses all three, by each of the machine's system call tables, and nothing else. It is
+//! inherited, and each selfdock within adds its own: of one that is there already nobody can say what it does.
 //!
 //! CAP_SYS_ADMIN stands in for no_new_privs, with which nothing nests.
 
@@ -27,10 +29,10 @@ pub enum FilterError {
     Ineffective,
 }
 
-/// Forbids TIOCSTI and TIOCLINUX to this process and to all that it becomes: seccomp(2).
+/// Forbids TIOCSTI, TIOCLINUX and pidfd_getfd(2) to this process and to all that it becomes: seccomp(2).
 ///
 /// Source: `seccomp_set_mode_filter()` in Linux `kernel/seccomp.c`.
-pub fn forbid_typing(_: &Raised<'_>) -> Result<(), FilterError> {
+pub fn forbid_ways_out(_: &Raised<'_>) -> Result<(), FilterError> {
     let mut program = program(if cfg!(target_arch = "x86_64") {
         &X86_64
     } else {
@@ -38,20 +40,33 @@ pub fn forbid_typing(_: &Raised<'_>) -> Result<(), FilterError> {
     });
     let status = bpf::install(&mut program, 0);
     Errno::result(status).map_err(FilterError::Kernel)?;
-    if is_refused(libc::TIOCSTI) && is_refused(libc::TIOCLINUX) {
+    if is_refused(libc::TIOCSTI) && is_refused(libc::TIOCLINUX) && is_taking_refused() {
         Ok(())
     } else {
         Err(FilterError::Ineffective)
     }
 }
 
+/// No descriptor at all: without a filter, the kernel's word is EBADF.
+const NOBODYS: c_int = -1;
+
 /// Is the request refused, even for a descriptor that does not exist?
 fn is_refused(request: libc::Ioctl) -> bool {
-    const NOBODYS: c_int = -1;
     // SAFETY: there is no such descriptor, so no driver ever sees the request or its null pointer.
     let status = unsafe { libc::ioctl(NOBODYS, request, std::ptr::null::<u8>()) };
     Errno::result(status) == Err(Errno::EPERM)
 }
+
+/// Is pidfd_getfd(2) refused, even for a process that does not exist?
+fn is_taking_refused() -> bool {
+    // SAFETY: takes numbers only; there is no such descriptor, so nothing is taken from anybody.
+    let status = unsafe { libc::syscall(libc::SYS_pidfd_getfd, NOBODYS, NOBODYS, 0) };
+    Errno::result(status) == Err(Errno::EPERM)
+}
+
+/// The number of pidfd_getfd(2), which is the same in every table: calls that are newer than Linux 5.0 are
+/// numbered for all machines at once.
+const PIDFD_GETFD: u32 = libc::SYS_pidfd_getfd as u32;
 
 /// The numbers of ioctl(2) in a machine's system call tables.
 struct Machine {
@@ -75,29 +90,32 @@ const AARCH64: Machine = Machine {
 };
 
 /// The filter. Up to the request it is of a form that the kernel can decide beforehand, by the
-/// number of the call alone: `seccomp_is_const_allow()`, Linux 5.11. So it is run for ioctl(2) only.
-const fn program(machine: &Machine) -> [sock_filter; 17] {
+/// number of the call alone: `seccomp_is_const_allow()`, Linux 5.11. So it is run for the two calls only.
+const fn program(machine: &Machine) -> [sock_filter; 19] {
     let [number, other_number] = machine.native;
     [
         load(ARCH),
         go_if(machine.tables.native, 2),
-        go_if(machine.tables.narrow, 6),
+        go_if(machine.tables.narrow, 7),
         end(refuse(libc::ENOSYS)),
         // The machine's own table.
         load(NUMBER),
         keep(!X32),
-        go_if(number, 5),
-        go_if(other_number, 4),
+        go_if(number, 7),
+        go_if(other_number, 6),
+        go_if(PIDFD_GETFD, 9),
         end(ALLOW),
         // That for 32-bit programs.
         load(NUMBER),
-        go_if(machine.narrow, 1),
+        go_if(machine.narrow, 2),
+        go_if(PIDFD_GETFD, 5),
         end(ALLOW),
         // It is ioctl(2).
         load(argument(1)),
         go_if(libc::TIOCSTI as u32, 2),
         go_if(libc::TIOCLINUX as u32, 1),
         end(ALLOW),
+        // It is one of these requests, or pidfd_getfd(2).
         end(refuse(libc::EPERM)),
     ]
 }
@@ -141,6 +159,30 @@ mod tests {
         }
     }
 
+    /// With the mark of the x32 kind, too.
+    fn is_taking(table: u32, number: u32) -> bool {
+        number == 438 || table & 1 << 31 != 0 && number == 438 | X32
+    }
+
+    #[test]
+    fn no_descriptor_is_taken_from_another_process_whatever_the_arguments() {
+        for (machine, table, _) in tables() {
+            for number in [438, 438 | X32] {
+                for argument in [0, 40, 0x5412, 1 << 32, u64::MAX] {
+                    let expected = if is_taking(table, number) {
+                        REFUSE
+                    } else {
+                        ALLOW
+                    };
+                    let answer = answer(&machine, table, number, argument);
+                    assert_eq!(answer, expected, "{table:#x} {number:#x}");
+                }
+            }
+            assert_eq!(answer(&machine, table, 438, 0), REFUSE);
+        }
+        assert_eq!(answer(&X86_64, 0xc000_003e, 0x4000_01b6, 0), REFUSE);
+    }
+
     #[test]
     fn every_other_request_and_every_other_call_is_allowed() {
         for (machine, table, numbers) in tables() {
@@ -150,13 +192,14 @@ mod tests {
                 }
             }
             for number in (0..2048).flat_map(|number| [number, number | X32, number | 1 << 31]) {
-                let expected = if numbers.contains(&(number & !X32)) && table & 1 << 31 != 0
-                    || numbers.contains(&number)
-                {
+                let is_ioctl = numbers.contains(&(number & !X32)) && table & 1 << 31 != 0
+                    || numbers.contains(&number);
+                let expected = if is_ioctl || is_taking(table, number) {
                     REFUSE
                 } else {
                     ALLOW
                 };
+                // Of the other calls no argument is looked at, or the kernel could not decide beforehand.
                 let answer = answer(&machine, table, number, 0x5412);
                 assert_eq!(answer, expected, "{table:#x} {number:#x}");
             }

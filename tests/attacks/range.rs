@@ -193,9 +193,10 @@ impl Range {
             }
             None => Vec::new(),
         };
+        // Away from the terminal that the tests may have been started on, where there is one filter more.
+        let mut command = Command::new("setsid");
         // What hangs is a defect, and must not be one of the suite.
-        let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", "60"]);
+        command.args(["--wait", "timeout", "--kill-after=5", "60"]);
         if !attack.machine.is_empty() || who.is_none() {
             command.args(["unshare", "--mount", "--propagation", "private"]);
             command.args(["/bin/sh", "-c", ON_MACHINE, "sh"]);

@@ -67,6 +67,7 @@ static const struct { long number; const char *name; char kind; int argument; } 
     CALL(getpid, 0, 0), CALL(getppid, 0, 0), CALL(gettid, 0, 0), CALL(close, 0, 0),
     CALL(close_range, 0, 0), CALL(socketpair, 0, 0), CALL(socket, 0, 0), CALL(bind, 0, 0),
     CALL(listen, 0, 0), CALL(connect, 0, 0), CALL(getsockopt, 0, 0), CALL(clone, 0, 0),
+    CALL(pidfd_getfd, 0, 0),
     CALL(pidfd_open, 0, 0), CALL(pidfd_send_signal, 0, 0), CALL(waitid, 0, 0), CALL(fchdir, 0, 0),
     CALL(getcwd, 0, 0), CALL(fstatfs, 0, 0), CALL(getdents64, 0, 0), CALL(lseek, 0, 0),
     CALL(read, 0, 0), CALL(write, 0, 0), CALL(sendto, 0, 0), CALL(recvfrom, 0, 0),
