@@ -890,7 +890,7 @@ int main(int argc, char **argv) {
     );
     let run = host
         .as_caller(&pry)
-        .arg("6")
+        .arg("20")
         .arg(host.program())
         .arg("run")
         .arg(&prey)
@@ -1355,7 +1355,7 @@ fn start_sleeping(host: &Host, words: &[&str]) -> (std::process::Child, u32) {
     let mut command = host.on_host(PLAIN, host.program());
     let child = command
         .args(words.iter().map(|word| fill(host, word)))
-        .args(["run", "/bin/sleep", "30"]);
+        .args(["run", "/bin/sleep", "1000"]);
     let child = child.spawn().unwrap();
     let is_asleep = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")

@@ -579,7 +579,7 @@ const FLIP: &str = r#"
     #include <unistd.h>
     int main(int argc, char **argv) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        alarm(30);
+        alarm(600);
         for (;;) {
             if (!strcmp(argv[1], "chmod")) {
                 chmod(argv[2], 0);
@@ -615,7 +615,7 @@ fn assert_never_read(host: &Host, flip: &str, words: &str, inside: &str) {
         format!(
             "$DIR/flip {flip} & flip=$!
             end=$(($(date +%s) + 4)); count=0; found=0; refused=0
-            while [ $count -lt {most} ] && [ $(date +%s) -lt $end ]; do
+            while [ $count -lt 20 ] || {{ [ $count -lt {most} ] && [ $(date +%s) -lt $end ]; }}; do
                 status=0
                 $SD {words} {inside}/peek {inside}/a/m/bait {inside}/b/m/bait || status=$?
                 case $status in 0) found=$((found + 1));; 1) ;; *) refused=$((refused + 1));; esac
@@ -639,11 +639,7 @@ fn assert_never_read(host: &Host, flip: &str, words: &str, inside: &str) {
     // The table of that host tells of the renames, and may well be another at the end.
     let numbers = last_numbers(&run);
     let (count, refused) = (numbers[0], numbers[2]);
-    assert!(
-        count >= 20 && refused * 2 < count,
-        "{flip} {words}: {}",
-        text(&run)
-    );
+    assert!(refused * 2 < count, "{flip} {words}: {}", text(&run));
 }
 
 fn last_numbers(run: &Output) -> Vec<u32> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use host::terminal::PATIENCE;
 use host::{Host, Install, out, text};
 
 /// `grasp FILE`, with the machine's /proc on /mnt: in a user namespace of its own, where it has every
@@ -135,13 +136,16 @@ fn nothing_inside_reaches_the_machine_through_who_enters() {
             "--target",
             &pid1(&host, &program),
         ]);
-        let watcher = watch(&host);
-        let mut careless = careless.args(["sleep", "5"]).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(4);
-        while fs::read_to_string(&marker).unwrap().is_empty() {
+        let mut careless = careless.args(["sleep", "1000"]).spawn().unwrap();
+        let comm = format!("/proc/{}/comm", careless.id());
+        let deadline = Instant::now() + PATIENCE;
+        while fs::read_to_string(&comm).unwrap() != "sleep\n"
+            || fs::read_to_string(&marker).unwrap().is_empty()
+        {
             assert!(Instant::now() < deadline, "control: nobody is grasped");
             std::thread::sleep(Duration::from_millis(5));
         }
+        let watcher = watch(&host);
         assert!(seen(watcher).contains("sleep"), "control: nobody is seen");
         careless.kill().unwrap();
         careless.wait().unwrap();
@@ -149,13 +153,13 @@ fn nothing_inside_reaches_the_machine_through_who_enters() {
 }
 
 /// Looks, as the caller, for processes of theirs outside of instances that are in another user namespace
-/// and let themselves be looked at; until its input ends.
+/// and let themselves be looked at; once, and again until its input ends.
 fn watch(host: &Host) -> Child {
     let script = "own=$(readlink /proc/self/ns/user); inside=$(readlink /proc/self/ns/pid)
-        until read -t 0.01 line; [ $? -le 128 ]; do for process in /proc/[0-9]*; do
+        while :; do for process in /proc/[0-9]*; do
             users=$(readlink $process/ns/user) && [ \"$users\" != \"$own\" ] &&
                 [ \"$(readlink $process/ns/pid)\" = \"$inside\" ] && cat $process/comm
-        done; done 2>/dev/null";
+        done; read -t 0.01 line; [ $? -gt 128 ] || break; done 2>/dev/null";
     let mut watcher = host.as_caller("bash");
     watcher
         .args(["-c", script])

@@ -16,9 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use host::terminal::PATIENCE;
 use host::{Host, Install};
 use meddling::{Call, Deed, Kind, Stage, for_each, prepare, sample};
 
@@ -550,11 +552,19 @@ fn start_named(host: &Host, name: &str) -> std::process::Child {
 fn the_same_where_an_instance_is_entered_and_it_goes_on() {
     let host = Host::new();
     prepare(&host);
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
     let mut instance = start_named(&host, "faults");
+    let own = host.processes();
     let stage = Stage::new(&host, "enter faults");
     fail_each(&stage, &plan(&stage, &other_errors(), 1));
     kill_each(&stage, 1);
     assert!(instance.try_wait().unwrap().is_none(), "it has ended");
+    let deadline = Instant::now() + PATIENCE;
+    while host.processes() != own {
+        assert!(Instant::now() < deadline, "left: {:?}", host.processes());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    host.reap();
     drop(instance.stdin.take());
     instance.wait().unwrap();
 }

@@ -693,7 +693,7 @@ fn a_launcher_that_crashes_leaves_no_core_file_at_any_moment() {
         let mut late = 0;
         for step in 0.. {
             let after = Duration::from_micros(step * 150);
-            let sleep = ["run", "/bin/sleep", "30"];
+            let sleep = ["run", "/bin/sleep", "1000"];
             let (ended, is_up) = crash(&host.program(), &sleep, signal, after);
             assert_eq!(ended.signal(), Some(signal as i32), "{after:?}");
             // Who has no privilege is like any other, until it has made a user namespace.
@@ -738,17 +738,18 @@ const BOMB: &str = r#"
 /// them.
 #[test]
 fn a_fork_bomb_stays_below_the_limit_and_ends_with_its_supervisor() {
-    let host = Host::new();
     const LIMIT: usize = 25;
-    let bomb = host.compile("bomb", BOMB);
     for levels in [1, 2] {
+        // Each its own caller: who has ended counts until it is collected.
+        let host = Host::new();
+        let bomb = host.compile("bomb", BOMB);
         let mut command = host.as_caller("prlimit");
         command.arg(format!("--nproc={LIMIT}:{LIMIT}")).arg("--");
         for _ in 0..levels {
             command.arg(host.program()).arg("run");
         }
         let mut child = command.arg(&bomb).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         // Until the limit is reached, and then some more.
         let (mut now, mut looks) = (0, 0);
         while looks < 20 {
@@ -771,7 +772,7 @@ fn a_crowd_of_instances_keeps_nobody_else_from_starting() {
     let refused = loop {
         let mut command = alice.as_caller("prlimit");
         command.args(["--nproc=60:60", "--"]).arg(alice.program());
-        command.args(["run", "/bin/sh", "-c", "echo ran; exec /bin/sleep 30"]);
+        command.args(["run", "/bin/sh", "-c", "echo ran; exec /bin/sleep 1000"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = [0; 4];
@@ -812,7 +813,7 @@ fn a_crowd_of_instances_keeps_nobody_else_from_starting() {
 #[test]
 fn a_signal_to_everybody_reaches_nobody_outside() {
     let host = Host::new();
-    let mut bystander = host.as_caller("/bin/sleep").arg("30").spawn().unwrap();
+    let mut bystander = host.as_caller("/bin/sleep").arg("1000").spawn().unwrap();
     let pid = bystander.id();
     await_exec(&bystander, Path::new("/bin/sleep"));
     for options in [&["run"][..], &["--init", "run"], &["build"]] {

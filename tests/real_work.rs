@@ -324,11 +324,19 @@ fn another_distributions_root_works_like_a_machine_of_its_own() {
         mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Identifier: Packages' |
             sed -n "s/ $VERSION_CODENAME main\$//p" | head -n1)
         exec debootstrap --variant=minbase --include=perl-base "$VERSION_CODENAME" "$0" "$mirror""#;
-    let mut debootstrap = Command::new("unshare");
-    debootstrap
-        .args(["--mount", "--propagation", "private", "sh", "-euc", script])
-        .arg(&rootfs);
-    let made = debootstrap.stdin(Stdio::null()).output().unwrap();
+    let debootstrap = || {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-euc", script])
+            .arg(&rootfs);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let mut made = debootstrap();
+    if !made.status.success() {
+        // A mirror may well fail once.
+        let _ = fs::remove_dir_all(&rootfs);
+        made = debootstrap();
+    }
     assert!(
         made.status.success(),
         "debootstrap and a mirror are needed: {}",

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use host::terminal::PATIENCE;
 use host::{Host, assert_ended, text};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
@@ -133,7 +134,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 /// `Host::assert_nothing_runs`, after which one knows what did.
 #[track_caller]
 fn assert_nothing_runs(host: &Host) {
-    let deadline = Instant::now() + Duration::from_secs(1);
+    let deadline = Instant::now() + PATIENCE;
     while !host.processes().is_empty() {
         if Instant::now() > deadline {
             let running = host.processes().into_iter().map(|pid| {
@@ -766,7 +767,9 @@ fn a_supervisor_that_is_ended_while_it_starts_leaves_nothing_running() {
     let host = Host::new();
     for number in 0..200 {
         let mut selfdock = selfdock(&host);
-        selfdock.args(["run", "sleep", "10"]).stderr(Stdio::null());
+        selfdock
+            .args(["run", "sleep", "1000"])
+            .stderr(Stdio::null());
         let mut supervisor = selfdock.spawn().unwrap();
         let (begin, moment) = (Instant::now(), Duration::from_micros(number * 50));
         while begin.elapsed() < moment {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::host::{Host, mounts};
 
 /// How long what ends may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file: inode, mode, owner, group, size, times of modification and change, links to it.
 type Stat = [i64; 9];

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::host::Host;
+use crate::traces::PATIENCE;
 
 /// Says that it runs, and waits; with something in its environment that is nobody else's business.
 const WAITS: [&str; 3] = ["/bin/sh", "-c", "echo up; exec sleep 1000"];
@@ -76,17 +78,31 @@ impl Victims {
         pid
     }
 
-    /// Fails unless all of them still do what they did.
+    /// Who does not do what they did, unless that comes right within some seconds: one may just be awake.
     pub fn say_who_is_harmed(&self) -> Option<String> {
-        let is_well = |(_, pid): &&(&str, u32)| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let harmed = self.harmed();
+            if harmed.is_empty() {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("harmed: {harmed:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Those that do not sleep.
+    fn harmed(&self) -> Vec<&(&'static str, u32)> {
+        let is_harmed = |(_, pid): &&(&str, u32)| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let state = stat
                 .rsplit_once(") ")
                 .map(|(_, rest)| rest.starts_with('S'));
             state != Some(true)
         };
-        let harmed: Vec<_> = self.pids.iter().filter(is_well).collect();
-        (!harmed.is_empty()).then(|| format!("harmed: {harmed:?}"))
+        self.pids.iter().filter(is_harmed).collect()
     }
 }
 

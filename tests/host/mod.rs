@@ -28,6 +28,11 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use terminal::PATIENCE;
 
 /// How selfdock is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,9 @@ pub const PLAIN: &str = "
     umount -l .
     cd /";
 
+/// In /proc/PID/status of a process that has ended.
+const ZOMBIE: &str = "\nState:\tZ";
+
 /// From a caller's user id to that of the stranger who may attack them.
 const OTHERS: u32 = 500;
 
@@ -109,6 +117,8 @@ impl Host {
             nix::unistd::geteuid().is_root(),
             "these tests install a setuid program: run them as root"
         );
+        // What the callers are to use is readable, whoever runs the tests.
+        umask(Mode::from_bits_truncate(0o022));
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         assert!(count < OTHERS, "too many tests for one program");
@@ -316,29 +326,42 @@ impl Host {
         command
     }
 
-    /// Every process of the two callers'.
+    /// Every process of the two callers', but zombies: these have ended, and who should collect them may
+    /// be slow.
     pub fn processes(&self) -> Vec<u32> {
-        let is_callers = |pid: &u32| {
+        self.with_status(|status| !status.contains(ZOMBIE))
+    }
+
+    /// Every process of the two callers' whose /proc/PID/status is so.
+    fn with_status(&self, is_so: impl Fn(&str) -> bool) -> Vec<u32> {
+        let real = [self.uid, self.other_uid()].map(|uid| format!("\nUid:\t{uid}\t"));
+        let is_wanted = |pid: &u32| {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let real = [self.uid, self.other_uid()].map(|uid| format!("Uid:\t{uid}\t"));
-            let is_real = |line: &str| real.iter().any(|real| line.starts_with(real));
-            // A zombie has ended; who should collect it may be slow.
-            status.lines().any(is_real) && !status.contains("\nState:\tZ")
+            real.iter().any(|real| status.contains(real)) && is_so(&status)
         };
         let pids = fs::read_dir("/proc").unwrap().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(is_callers)
+            .filter(is_wanted)
             .collect()
     }
 
-    /// Fails unless the caller has no process any more, within a second.
+    /// Collects what has ended of the callers' and was left to this process, if that is a subreaper. An
+    /// instance ends only when who has entered it is collected, and the machine's pid 1 may be slow.
+    pub fn reap(&self) {
+        let parent = format!("\nPPid:\t{}\n", std::process::id());
+        for pid in self.with_status(|status| status.contains(&parent) && status.contains(ZOMBIE)) {
+            let _ = waitpid(Pid::from_raw(pid.cast_signed()), None);
+        }
+    }
+
+    /// Fails unless the caller has no process any more, within some seconds.
     pub fn assert_nothing_runs(&self) {
         assert_eq!(self.still_running(), [], "left running");
     }
 
-    /// What the caller still has after a second.
+    /// What the caller still has after some seconds.
     fn still_running(&self) -> Vec<u32> {
-        let deadline = Instant::now() + Duration::from_secs(1);
+        let deadline = Instant::now() + PATIENCE;
         while !self.processes().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -356,7 +379,7 @@ impl Drop for Host {
             self.still_running()
         };
         for pid in self.processes() {
-            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            let pid = Pid::from_raw(pid.cast_signed());
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
         let removed = fs::remove_dir_all(&self.dir);

@@ -7,12 +7,20 @@ use crate::conversation::{
 };
 use crate::host::Host;
 use crate::host::terminal::PROMPT;
-use crate::processes::{calm, states};
+use crate::processes::{calm, count_of, states, wait_until};
 
 /// Says `up`, and waits until something ends it.
 const SLEEPING: &str = "$W sh -c 'echo up; exec sleep 60'";
 /// Says `up`, waits for a line, and says what that is.
 const READING: &str = "$W sh -c 'echo up; read line; echo got $line; exit 3'";
+
+/// A pipeline of three, all of which have started.
+fn three_cats(shell: &mut Shell) {
+    shell.start_line("$W cat | $W cat | $W cat");
+    wait_until(shell.host, "three cats", || {
+        count_of(shell.host, &["cat"]) == 3
+    });
+}
 
 // ^C and its like.
 
@@ -77,7 +85,7 @@ fn an_interrupt_ends_a_pipeline() {
     // By nature: pid 1 is ended by its supervisor, not by the kernel, so that its neighbour may see
     // the end of the file and end by itself first.
     alike(&host, BASH, &[INIT], |shell| {
-        shell.run_until("$W cat | $W sh -c 'echo up; exec cat' | $W cat", "up\r\n");
+        three_cats(shell);
         shell.calmly("\x03");
         shell.prompted();
         assert_eq!(shell.run("echo ${PIPESTATUS[*]}"), "130 130 130\n");
@@ -286,7 +294,7 @@ fn a_stopped_job_stops_as_a_whole() {
 fn a_pipeline_stops_and_goes_on() {
     let host = Host::new();
     alike(&host, BASH, &WAYS, |shell| {
-        shell.run_until("$W cat | $W sh -c 'echo up; exec cat' | $W cat", "up\r\n");
+        three_cats(shell);
         for _ in 0..2 {
             shell.calmly("\x1a");
             shell.prompted();

@@ -21,13 +21,16 @@ pub fn states(host: &Host) -> Vec<(char, u32)> {
     host.processes().into_iter().filter_map(state).collect()
 }
 
-/// Waits until each process of the caller's is in one of these states.
+/// Waits until each process of the caller's is in one of these states: at two looks that are the same,
+/// for one look does not see who begins meanwhile.
 #[track_caller]
 pub fn calm(host: &Host, wanted: &str) {
+    let mut before = Vec::new();
     wait_until(host, wanted, || {
-        states(host)
-            .iter()
-            .all(|(state, _)| wanted.contains(*state))
+        let now = states(host);
+        let is_calm = now.iter().all(|(state, _)| wanted.contains(*state)) && now == before;
+        before = now;
+        is_calm
     });
 }
 
@@ -60,7 +63,7 @@ pub fn kill_all(host: &Host) {
 
 /// Asks until it is so.
 #[track_caller]
-pub fn wait_until(host: &Host, what: &str, is_so: impl Fn() -> bool) {
+pub fn wait_until(host: &Host, what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}? {:?}", states(host));
