@@ -60,9 +60,9 @@ pub enum PlanError {
         /// The kernel's word; `ENODEV` if it is something else.
         errno: Errno,
     },
-    /// `-t exec`, where the caller cannot execute from a /tmp outside.
+    /// `-t exec`, where the caller's /tmp is noexec, or the caller can make no files there.
     #[error(
-        "cannot mount a tmpfs on {target}: exec is refused, as the caller's own /tmp is noexec"
+        "cannot mount a tmpfs on {target}: exec is refused, as nothing of the caller's can be executed in /tmp"
     )]
     Exec {
         /// DST.

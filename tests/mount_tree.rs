@@ -555,7 +555,13 @@ fn no_new_tmpfs_is_executable_where_the_callers_tmp_is_not() {
     let place = host.path("new");
     let run = on(&host, &setup, "$SD -t exec $DIR/new run true");
     let message = format!(
-        "cannot mount a tmpfs on {place:?}: exec is refused, as the caller's own /tmp is noexec"
+        "cannot mount a tmpfs on {place:?}: exec is refused, as nothing of the caller's can be executed in /tmp"
+    );
+    assert_refused(&run, &message);
+    let run = on(
+        &host,
+        &setup,
+        "$SD -m /usr /tmp run $SD -t exec $DIR/new run true",
     );
     assert_refused(&run, &message);
 }

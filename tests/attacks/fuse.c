@@ -1,6 +1,6 @@
 /* `fuse HOW UID suid|nosuid|others TARGET CONTENT LOG`: mounts a filesystem that UID serves, as fusermount
- * does for whoever asks; with `others`, everybody may look into it. In it there is `suid`, of root's and mode 4755, with the bytes of CONTENT;
- * `zero`, a device anybody may read; and the directory `dir`. HOW is `serve`; `deaf`, which never
+ * does for whoever asks; with `others`, everybody may look into it. In it there is `suid`, of root's and
+ * mode 4755, with the bytes of CONTENT; `zero`, a device anybody may read; and the directory `dir`. HOW is `serve`; `deaf`, which never
  * reads a request; or `mute`, which reads those to look up a name and answers when LOG.answer exists.
  * Both write a line to LOG when they are asked. */
 #define _GNU_SOURCE
